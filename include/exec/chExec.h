@@ -1,0 +1,160 @@
+/* exec/chExec.h: actors and threads.
+ *
+ * An actor is the unit of resources: an address space, threads, ports, regions, timers. It is made
+ * with a default port, which cannot be migrated or deleted. A thread belongs to one actor, in which
+ * it has a small local identifier (LI, from 1).
+ *
+ * The abort model: threadAbort makes a thread leave an abortable wait with K_EABORT. A thread that
+ * does not wait enters the ABORTED state: its next abortable wait returns K_EABORT at once, or
+ * threadAborted() returns 1 and clears it, or, when it is about to run code of its actor and an
+ * abort handler is connected (<exec/chTrap.h>), the handler gets a K_TRAP_ABORT message first.
+ */
+#ifndef EXEC_CHEXEC_H
+#define EXEC_CHEXEC_H
+
+#include <chorus.h>
+#include <sched/chSched.h>
+
+typedef int32_t KnThreadLid;
+#define K_MYSELF ((KnThreadLid)0) /* the calling thread, where an LI of the caller's actor is taken */
+
+/* Privileges of actors, <priv> of actorCreate. */
+enum { K_USERACTOR = 0, K_SYSTEMACTOR = 1, K_SUPACTOR = 2 };
+/* <status> of actorCreate and threadCreate. */
+enum { K_ACTIVE = 0, K_INACTIVE = 1 };
+
+/* Make an actor on this site. It inherits the protection identifier and the connected trap handlers
+ * of <init> (K_MYACTOR: the caller). Its space is empty. *cap receives its capability. With status
+ * K_INACTIVE its threads stay stopped until actorStart.
+ * Who: K_SYSTEMACTOR and K_SUPACTOR only by a system or supervisor actor. Never waits.
+ * K_EPRIV, K_EUNKNOWN (init), K_ELIMIT (the site's number of processes), K_ENOMEM, K_EFAULT. */
+int actorCreate(const KnCap *init, KnCap *cap, int priv, int status);
+/* End an actor: its threads, ports and regions go; callers waiting for it get K_EDEAD. With K_MYACTOR
+ * does not return. K_EUNKNOWN. */
+int actorDelete(const KnCap *cap);
+int actorSelf(KnCap *cap);
+/* Get and set the name, K_NAMEMAX bytes with the final zero; either pointer may be NULL. */
+int actorName(const KnCap *cap, char *old, const char *new_);
+int actorPrivilege(const KnCap *cap, int *old, const int *new_);
+/* Stop (debugger style) and start all threads of an actor. They nest not: one start undoes all. */
+int actorStop(const KnCap *cap);
+int actorStart(const KnCap *cap);
+/* Get and set the protection identifier; setting is for system and supervisor actors: K_EPRIV. */
+int actorPi(const KnCap *cap, KnProtId *old, const KnProtId *new_);
+/* Ask for one message (annex: KnWatchMsg of <ipc/chIpc.h>) to the caller's port <portli> when the
+ * actor or port <ui> is gone; at once if it is gone already. */
+int actorWatch(const KnUniqueId *ui, int portli, uint64_t cookie);
+
+typedef struct KnActorStat {
+    KnUniqueId ui;
+    char name[K_NAMEMAX];
+    int32_t privilege;
+    int32_t state; /* 0 active, 1 stopped, 2 being deleted */
+    KnProtId pi;
+    uint32_t threads, ports, regions, unused;
+    uint64_t memory; /* bytes of frames mapped in it */
+    KnTime cpuTime;
+    uint64_t messages, faults, traps;
+} KnActorStat;
+/* Describe the <index>th actor of the site, from 0. K_EUNKNOWN past the last. */
+int actorStat(unsigned index, KnActorStat *stat);
+
+/* A thread's registers. In a thread that waits in a nucleus call made through the gate, those that
+ * a C call need not preserve read as zero. */
+typedef struct KnThreadCtx {
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp;
+    uint64_t rip, rflags;
+    uint64_t fsBase, gsBase;
+    uint64_t trap;  /* KnTrapKind of the last trap, 0 for a nucleus call or a preemption */
+    uint64_t error; /* the machine's error code of the last exception */
+    uint64_t fault; /* the address of the last fault */
+    uint32_t xstateSize; /* bytes of extended state: how much threadContext wants room for */
+    uint32_t flags;      /* K_CTX_ */
+} KnThreadCtx;
+enum {
+    K_CTX_XSTATE = 1, /* set: <xstate> holds the extended state, in the machine's XSAVE form */
+    K_CTX_GENERAL = 2 /* set: the general registers count, not the extended state alone */
+};
+#define K_XSTATEMAX 4096u
+
+/* How a new thread starts. */
+typedef struct KnThreadStart {
+    VmAddr entry;
+    VmAddr stack; /* the stack pointer as the entry finds it */
+    uint64_t argument;
+    uint64_t fsBase;
+    uint64_t cookie; /* what its trap messages carry */
+    uint32_t flags;  /* K_START_ */
+    KnThreadLid sourceThread;
+    KnCap sourceActor; /* K_START_COPY: registers, extended state too, are copied from that thread,
+                        * which must be waiting in a trap; rax becomes <argument>; <stack> and <fsBase>
+                        * replace the copied ones when not zero */
+} KnThreadStart;
+enum { K_START_COPY = 1 };
+
+/* Make a thread. <sched> NULL: like the caller's. *li receives its LI, which is also returned.
+ * K_EUNKNOWN, K_EINVAL (entry 0, priority out of range), K_ENOMEM, K_ELIMIT. Never waits. */
+int threadCreate(const KnCap *cap, KnThreadLid *li, int status, const KnSched *sched,
+                 const KnThreadStart *start);
+int threadDelete(const KnCap *cap, KnThreadLid li);
+void threadExit(void) __attribute__((noreturn));
+KnThreadLid threadSelf(void);
+int threadName(const KnCap *cap, KnThreadLid li, char *old, const char *new_);
+int threadActivate(const KnCap *cap, KnThreadLid li);
+int threadStop(const KnCap *cap, KnThreadLid li);
+int threadStart(const KnCap *cap, KnThreadLid li);
+/* Get and set registers of a thread that does not run (stopped, waiting, or in a trap whose message is
+ * unanswered); <old> and <new_> may be NULL. <xstate>, if not NULL, has room for K_XSTATEMAX bytes and
+ * receives (with <old>) or gives (with <new_> and K_CTX_XSTATE) the extended state.
+ * K_EBUSY: it runs. */
+int threadContext(const KnCap *cap, KnThreadLid li, KnThreadCtx *old, const KnThreadCtx *new_,
+                  void *xstate);
+int threadCookie(const KnCap *cap, KnThreadLid li, uint64_t cookie);
+
+typedef struct KnThreadStat {
+    KnThreadLid li;
+    int32_t state; /* 0 ready, 1 running, 2 waiting, 3 stopped, 4 in a trap */
+    char name[K_NAMEMAX];
+    KnSched sched;
+    int32_t cpu;
+    uint32_t call; /* number of the nucleus call it waits in, 0 none */
+    KnTime cpuTime;
+} KnThreadStat;
+int threadStat(const KnCap *cap, unsigned index, KnThreadStat *stat);
+
+typedef struct KnThreadTimes {
+    KnTime internal; /* running code of its own actor */
+    KnTime total;    /* and the Nucleus's work for it */
+} KnThreadTimes;
+/* <li> 0: the sum over the actor's threads, past ones included. */
+int threadTimes(const KnCap *cap, KnThreadLid li, KnThreadTimes *times);
+
+/* Wait. Abortable: K_EABORT. Returns K_OK when the time has passed. */
+int threadDelay(KnTime delay);
+int threadAbort(const KnCap *cap, KnThreadLid li);
+int threadAborted(void);
+int threadScheduler(const KnCap *cap, KnThreadLid li, KnSched *old, const KnSched *new_);
+int threadBind(const KnCap *cap, KnThreadLid li, int cpu); /* -1: any */
+int threadYield(void);
+/* A binary semaphore that each thread has: a post wakes the waiter or is remembered once. */
+int threadSemWait(KnTime delay);
+int threadSemPost(const KnCap *cap, KnThreadLid li);
+
+typedef struct KnSysInfo {
+    uint32_t site, cpus;
+    uint64_t frames, framesFree; /* pages of physical memory */
+    uint32_t actors, threads, ports, calls;
+    uint64_t messages, faults, traps, switches;
+    KnTime idleTime;
+    uint32_t actorsMax, debug;
+} KnSysInfo;
+int sysInfo(KnSysInfo *info);
+int sysLog(const char *text, size_t size);
+int sysRandom(void *buffer, size_t size);
+/* End the site: <how> 0 halt, 1 restart; <status> is the program's exit status. */
+int sysShutdown(int status, int how);
+int sysNull(void);
+int sysCallName(unsigned number, char *buffer);
+
+#endif
