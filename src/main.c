@@ -1,9 +1,67 @@
-/* The `chorus` program. */
+/* The `chorus` program: find the subcommand, hand it its words. */
+
+#include "commands.h"
+#include "options.h"
+#include "site.h"
 
 #include <stdio.h>
+#include <string.h>
 
-int main(void)
+static int command_run(char **argv)
 {
-    fprintf(stderr, "chorus: not built yet\n");
-    return 1;
+    struct site_options options;
+    switch (options_parse_run(argv, &options)) {
+    case OPTIONS_HELPED:
+        return 0;
+    case OPTIONS_MISUSED:
+        return SITE_MISUSED;
+    case OPTIONS_GO_ON:
+        break;
+    }
+    int status = site_run(&options);
+    options_free_run(&options);
+    return status;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(char **argv);
+    const char *summary;
+} commands[] = {
+    { "run", command_run, "boot a site, and run a command or a shell in it" },
+    { "ps", command_ps, "actors, threads, memory and CPU time of a running site" },
+    { "top", command_top, "the same live, with messages and faults per second" },
+    { "stop", command_stop, "end a running site, and wait until it is gone" },
+    { "image", command_image, "make a root image" },
+};
+
+static void print_help(void)
+{
+    printf("Usage: chorus COMMAND [OPTION...]\n"
+           "The CHORUS microkernel as an ordinary program.\n\nCommands:\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        printf("    %-8s%s\n", commands[i].name, commands[i].summary);
+    printf("\n'chorus COMMAND --help' tells the options of a command.\n"
+           "In the source tree, ./chorus also knows: test, gdb, bench.\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "chorus: a command is missing\nTry 'chorus --help'.\n");
+        return SITE_MISUSED;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help();
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("chorus %s\n", CHORUS_VERSION);
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argv + 1);
+    fprintf(stderr, "chorus: there is no command '%s'\nTry 'chorus --help'.\n", argv[1]);
+    return SITE_MISUSED;
 }

@@ -1,0 +1,14 @@
+/* Commands: the subcommands of `chorus`.
+ *
+ * Each takes its own argv, where argv[0] is the subcommand's name, and returns the program's exit
+ * status. `chorus run` is in main.c; the others stand beside what they use. */
+
+#ifndef CHORUS_COMMANDS_H
+#define CHORUS_COMMANDS_H
+
+int command_ps(char **argv);    /* control_client.c */
+int command_top(char **argv);
+int command_stop(char **argv);
+int command_image(char **argv); /* image.c */
+
+#endif

@@ -1,0 +1,42 @@
+/* The control socket: how `chorus ps`, `top` and `stop` speak with a running site.
+ *
+ * The site opens it by name. All its work is done without blocking in control_handle, which the
+ * interrupt thread calls whenever control_fd is readable (one descriptor for the listening socket
+ * and every client). A client's request is one line, "ps" or "stop"; "ps" is answered by a
+ * snapshot, "stop" by the end of the connection when the site is gone.
+ *
+ * The Nucleus alone can take a snapshot, in its own time: `snapshot_wanted` asks for one, and
+ * control_answer, which may be called from any thread, hands it over. One is asked for at a time,
+ * however many clients wait.
+ *
+ * Open it after the zygote was forked: a process that inherited the descriptor would make a dead
+ * site look alive. System calls used after control_open: accept4, getsockopt, read, recvfrom,
+ * sendto, write, epoll_ctl, epoll_wait, close, unlink. */
+
+#ifndef CHORUS_CONTROL_H
+#define CHORUS_CONTROL_H
+
+struct control;
+struct site_snapshot;
+
+/* Both are called in control_handle, and must not call back into control but by control_answer. */
+struct control_callbacks {
+    void (*snapshot_wanted)(void *context);
+    void (*stop_wanted)(void *context);
+    void *context;
+};
+
+/* NULL when it fails; errno says why, EADDRINUSE that a site of this name is running. */
+struct control *control_open(const char *name, const struct control_callbacks *callbacks);
+
+int control_fd(const struct control *control); /* readable: call control_handle */
+void control_handle(struct control *control);
+
+/* Answer all who wait for a snapshot; it is control's from here on. NULL: there is none, and they
+ * are told so. From any thread; never blocks. */
+void control_answer(struct control *control, struct site_snapshot *snapshot);
+
+/* Ends every connection and takes the socket away. Takes NULL. */
+void control_close(struct control *control);
+
+#endif

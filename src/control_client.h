@@ -1,0 +1,23 @@
+/* The control socket, on the side of `chorus ps`, `top` and `stop`: find the site, ask it. */
+
+#ifndef CHORUS_CONTROL_CLIENT_H
+#define CHORUS_CONTROL_CLIENT_H
+
+#include <stdio.h>
+
+struct site_snapshot;
+
+struct control_client {
+    const char *command; /* for messages: "chorus ps" */
+    FILE *stream;        /* the connection */
+};
+
+/* Connect to the site of this name, or if name is NULL to the only one there is. Returns 0, or -1
+ * having said why not (none runs, several run, none of this name). */
+int control_client_open(struct control_client *client, const char *command, const char *name);
+void control_client_close(struct control_client *client);
+
+/* NULL when the site has gone or answers nonsense; says nothing. */
+struct site_snapshot *control_client_snapshot(struct control_client *client);
+
+#endif

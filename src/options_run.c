@@ -1,0 +1,306 @@
+/* The options of `chorus run`, and the environment that the command inside gets. */
+
+#include "options.h"
+#include "places.h"
+#include "site.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What is being filled. Of the strings, the environment, name and root_image are ours. */
+struct run {
+    struct site_options options;
+    size_t environment_count;
+    const char *name; /* as given, or NULL */
+    const char *root;
+};
+
+/* The environment. A name is there once: the last one given wins. */
+static bool environment_set(struct run *run, const char *assignment)
+{
+    size_t name_length = (size_t)(strchr(assignment, '=') - assignment) + 1;
+    char *copy = strdup(assignment);
+    if (copy == NULL)
+        return false;
+    for (size_t i = 0; i < run->environment_count; i++) {
+        if (strncmp(run->options.environment[i], assignment, name_length) == 0) {
+            free(run->options.environment[i]);
+            run->options.environment[i] = copy;
+            return true;
+        }
+    }
+    size_t count = run->environment_count;
+    char **grown = realloc(run->options.environment, (count + 2) * sizeof *grown);
+    if (grown == NULL) {
+        free(copy);
+        return false;
+    }
+    grown[count] = copy;
+    grown[count + 1] = NULL;
+    run->options.environment = grown;
+    run->environment_count = count + 1;
+    return true;
+}
+
+static bool environment_has(const struct run *run, const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < run->environment_count; i++)
+        if (strncmp(run->options.environment[i], name, length) == 0 &&
+            run->options.environment[i][length] == '=')
+            return true;
+    return false;
+}
+
+static bool environment_default(struct run *run, const char *name, const char *value)
+{
+    char assignment[256];
+    if (environment_has(run, name))
+        return true;
+    snprintf(assignment, sizeof assignment, "%s=%s", name, value);
+    return environment_set(run, assignment);
+}
+
+static unsigned cpus_allowed(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    return (unsigned)CPU_COUNT(&set);
+}
+
+static bool set_memory(void *field, const char *value, char *problem, size_t size)
+{
+    uint64_t bytes;
+    if (!options_parse_size(value, &bytes))
+        return option_refuse(problem, size, "not a size; examples are 64M, 2G");
+    if (bytes < SITE_MEMORY_LEAST || bytes > SITE_MEMORY_MOST)
+        return option_refuse(problem, size, "must be from 16M to 1T");
+    *(uint64_t *)field = bytes & ~UINT64_C(4095);
+    return true;
+}
+
+static bool set_cpus(void *field, const char *value, char *problem, size_t size)
+{
+    unsigned long number;
+    if (!options_parse_number(value, 1, 4096, &number))
+        return option_refuse(problem, size, "not a number of CPUs");
+    if (number > cpus_allowed()) {
+        snprintf(problem, size, "the host allows this program %u", cpus_allowed());
+        return false;
+    }
+    *(unsigned *)field = (unsigned)number;
+    return true;
+}
+
+static bool set_processes(void *field, const char *value, char *problem, size_t size)
+{
+    unsigned long number;
+    if (!options_parse_number(value, SITE_PROCESSES_LEAST, SITE_PROCESSES_MOST, &number))
+        return option_refuse(problem, size, "must be a number from 16 to 32768");
+    *(unsigned *)field = (unsigned)number;
+    return true;
+}
+
+static bool set_name(void *field, const char *value, char *problem, size_t size)
+{
+    if (!options_name_is_valid(value))
+        return option_refuse(problem, size, "a name has 1 to 32 letters, digits, '.', '_' or '-', and "
+                                     "does not begin with '.' or '-'");
+    *(const char **)field = value;
+    return true;
+}
+
+static bool set_env(void *field, const char *value, char *problem, size_t size)
+{
+    struct run *run = field;
+    if (*value == '\0' || *value == '=')
+        return option_refuse(problem, size, "a name is needed");
+    if (strchr(value, '=') != NULL)
+        return environment_set(run, value) || option_refuse(problem, size, strerror(ENOMEM));
+    const char *outside = getenv(value);
+    if (outside == NULL)
+        return option_refuse(problem, size, "not set outside either; write NAME=VALUE");
+    char *assignment;
+    if (asprintf(&assignment, "%s=%s", value, outside) < 0)
+        return option_refuse(problem, size, strerror(ENOMEM));
+    bool done = environment_set(run, assignment);
+    free(assignment);
+    return done || option_refuse(problem, size, strerror(ENOMEM));
+}
+
+/* NAME, or UID, or UID:GID; which names exist, only the image knows. */
+static bool set_user(void *field, const char *value, char *problem, size_t size)
+{
+    static const char digits[] = "0123456789";
+    size_t uid_length = strspn(value, digits);
+    if (uid_length == 0) {
+        if (!options_name_is_valid(value))
+            return option_refuse(problem, size, "not a user's name");
+    } else {
+        const char *colon = value + uid_length;
+        bool gid_is_good = *colon == '\0' ||
+                           (*colon == ':' && colon[1] != '\0' && strlen(colon + 1) <= 10 &&
+                            strspn(colon + 1, digits) == strlen(colon + 1) &&
+                            strtoul(colon + 1, NULL, 10) < UINT32_MAX);
+        if (uid_length > 10 || strtoul(value, NULL, 10) >= UINT32_MAX || !gid_is_good)
+            return option_refuse(problem, size, "must be NAME, UID or UID:GID");
+    }
+    *(const char **)field = value;
+    return true;
+}
+
+static bool set_cwd(void *field, const char *value, char *problem, size_t size)
+{
+    if (*value != '/')
+        return option_refuse(problem, size, "must begin with '/'");
+    *(const char **)field = value;
+    return true;
+}
+
+#define RUN(field)  offsetof(struct run, field)
+#define SITE(field) offsetof(struct run, options.field)
+
+static const struct option_entry entries[] = {
+    { "root", "IMAGE",
+      "The ext4 image that is the root file system. Changes are kept.\n"
+      "Without it: the built-in image, with --snapshot.",
+      option_set_text, RUN(root) },
+    { "snapshot", NULL, "Throw changes to the image away at the end.",
+      option_set_flag, SITE(snapshot) },
+    { "memory", "SIZE",
+      "Physical memory of the site; 512M unless said otherwise.\n"
+      "Units are K, M, G and T. Frames never used cost the host nothing.",
+      set_memory, SITE(memory) },
+    { "cpus", "N", "User CPUs; all that the host allows unless said otherwise.",
+      set_cpus, SITE(cpus) },
+    { "processes", "N",
+      "Most host processes at a time, one for each actor in user mode;\n"
+      "512 unless said otherwise.",
+      set_processes, SITE(processes) },
+    { "name", "NAME",
+      "What ps, top and stop call this site; the host's process number\n"
+      "unless said otherwise.",
+      set_name, RUN(name) },
+    { "verbose", NULL, "Say on standard error what the site does, and what it left over.",
+      option_set_flag, SITE(verbose) },
+    { "log", "FILE", "Write messages to FILE, not to standard error.",
+      option_set_text, SITE(log_file) },
+    { "trace", "FILE",
+      "Write switches, calls, messages and faults to FILE, for\n"
+      "ui.perfetto.dev or chrome://tracing.",
+      option_set_text, SITE(trace_file) },
+    { "strace", NULL, "Decode every Linux call to standard error or the log.",
+      option_set_flag, SITE(strace) },
+    { "env", "NAME[=VALUE]",
+      "Add NAME to the command's environment; without VALUE, with the\n"
+      "value that it has outside.",
+      set_env, 0 },
+    { "user", "USER", "Run as USER of the image: NAME, UID or UID:GID. Otherwise root.",
+      set_user, SITE(user) },
+    { "cwd", "FOLDER", "Start in FOLDER of the image. Otherwise in the user's home.",
+      set_cwd, SITE(folder) },
+    { 0 },
+};
+
+static const struct option_table table = {
+    .command = "chorus run",
+    .usage = "[OPTION...] [-- COMMAND [ARG...]]",
+    .summary = "Boot a site, and run COMMAND in it, or an interactive shell.",
+    .notes =
+        "COMMAND is looked up in the image. It gets standard input, output and error unchanged,\n"
+        "runs as root in /root unless --user and --cwd say otherwise, and its environment is\n"
+        "PATH, HOME, USER, LOGNAME, SHELL, LANG=C.UTF-8, TERM as it is outside, and what --env\n"
+        "adds or replaces; nothing else comes in.\n"
+        "\n"
+        "The exit status is COMMAND's own, or 128+n when signal n ended it; 2 when the command\n"
+        "line is wrong; 125 when the site does not boot or dies; 126 when COMMAND cannot be run\n"
+        "and 127 when it is not found.\n"
+        "\n"
+        "On a terminal, Ctrl-A x ends the site at once, and Ctrl-A a sends Ctrl-A.",
+    .entries = entries,
+    .takes_command = true,
+};
+
+/* HOME, USER and LOGNAME of another user than root are the image's affair: whoever starts the
+ * command reads them in its /etc/passwd. */
+static bool fill_environment(struct run *run)
+{
+    const char *terminal = getenv("TERM");
+    bool is_root = strcmp(run->options.user, "root") == 0;
+    if (terminal == NULL || *terminal == '\0' || strlen(terminal) > 100)
+        terminal = isatty(STDIN_FILENO) ? "vt100" : "dumb";
+    return environment_default(run, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+                                            "/sbin:/bin") &&
+           (!is_root || (environment_default(run, "HOME", "/root") &&
+                         environment_default(run, "USER", "root") &&
+                         environment_default(run, "LOGNAME", "root"))) &&
+           environment_default(run, "SHELL", "/bin/sh") &&
+           environment_default(run, "LANG", "C.UTF-8") &&
+           environment_default(run, "TERM", terminal);
+}
+
+static bool fill_defaults(struct run *run)
+{
+    struct site_options *options = &run->options;
+    if (run->name != NULL)
+        options->name = strdup(run->name);
+    else if (asprintf(&options->name, "%ld", (long)getpid()) < 0)
+        options->name = NULL;
+    if (options->cpus == 0)
+        options->cpus = cpus_allowed();
+    if (options->user == NULL)
+        options->user = "root";
+    return options->name != NULL && fill_environment(run);
+}
+
+/* The image is looked for here, so that a forgotten build step is a clear message. */
+static bool find_root(struct run *run)
+{
+    struct site_options *options = &run->options;
+    if (run->root != NULL && access(run->root, R_OK) != 0) {
+        fprintf(stderr, "chorus run: --root %s: %s\n", run->root, strerror(errno));
+        return false;
+    }
+    options->root_is_built_in = run->root == NULL;
+    options->snapshot |= options->root_is_built_in;
+    options->root_image = run->root != NULL ? strdup(run->root) : place_of_root_image();
+    if (options->root_image == NULL) {
+        fprintf(stderr, "chorus run: no root image (%s); name one by --root\n", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+enum options_verdict options_parse_run(char **argv, struct site_options *ret_options)
+{
+    struct run run = { .options = { .memory = SITE_MEMORY_DEFAULT,
+                                    .processes = SITE_PROCESSES_DEFAULT } };
+    enum options_verdict verdict = options_parse(&table, &run, argv, &run.options.command);
+    if (verdict == OPTIONS_GO_ON && !find_root(&run))
+        verdict = OPTIONS_MISUSED;
+    if (verdict == OPTIONS_GO_ON && !fill_defaults(&run)) {
+        fprintf(stderr, "chorus run: %s\n", strerror(ENOMEM));
+        verdict = OPTIONS_MISUSED;
+    }
+    if (verdict == OPTIONS_GO_ON)
+        *ret_options = run.options;
+    else
+        options_free_run(&run.options);
+    return verdict;
+}
+
+void options_free_run(struct site_options *options)
+{
+    for (char **at = options->environment; at != NULL && *at != NULL; at++)
+        free(*at);
+    free(options->environment);
+    free(options->name);
+    free(options->root_image);
+    *options = (struct site_options){ 0 };
+}

@@ -1,0 +1,53 @@
+/* A site: one Nucleus with its actors, from boot to power-off.
+ *
+ * main.c turns the command line into a struct site_options and calls site_run; everything that
+ * happens between boot and halt is behind that one function. */
+
+#ifndef CHORUS_SITE_H
+#define CHORUS_SITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What `chorus` says of itself by its exit status. Otherwise it is the command's: its own
+ * status, or 128+n when signal n ended it; 126 and 127 mean that the command could not be run
+ * or was not found, as a shell says it. */
+enum {
+    SITE_MISUSED = 2,  /* the command line is wrong; nothing was started */
+    SITE_FAILED = 125, /* the site did not boot, or died */
+};
+
+enum {
+    SITE_PROCESSES_DEFAULT = 512,
+    SITE_PROCESSES_LEAST = 16,
+    SITE_PROCESSES_MOST = 32768,
+    SITE_NAME_MOST = 32, /* characters of --name */
+};
+#define SITE_MEMORY_DEFAULT (UINT64_C(512) << 20)
+#define SITE_MEMORY_LEAST   (UINT64_C(16) << 20)
+#define SITE_MEMORY_MOST    (UINT64_C(1) << 40)
+
+/* Filled by options_parse_run, complete and checked; freed by options_free_run. */
+struct site_options {
+    char *name;              /* never NULL; the host pid in decimal when none was given */
+    char *root_image;        /* never NULL */
+    bool root_is_built_in;   /* no --root was given */
+    bool snapshot;           /* changes are thrown away; implied by root_is_built_in */
+    uint64_t memory;         /* bytes of physical memory, whole pages */
+    unsigned cpus;           /* user CPUs, at least 1, at most those that the host allows us */
+    unsigned processes;      /* most host processes at a time */
+    bool verbose;
+    bool strace;             /* decode every Linux call to the log */
+    const char *log_file;    /* NULL: messages go to standard error */
+    const char *trace_file;  /* NULL: no trace */
+    char **command;          /* ends with NULL; NULL itself: the interactive shell */
+    char **environment;      /* ends with NULL; all of it, the defaults included */
+    const char *user;        /* NAME or UID[:GID] inside the site */
+    const char *folder;      /* where the command starts; NULL: the user's home */
+};
+
+/* Boot, run until the command ends or the site is powered off, take everything down again.
+ * Returns the exit status of the program. Prints its own errors. */
+int site_run(const struct site_options *options);
+
+#endif
