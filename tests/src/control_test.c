@@ -1,0 +1,291 @@
+/* The control socket: a site that is only a loop around control_handle, and its clients. */
+
+#include "commands.h"
+#include "control.h"
+#include "control_client.h"
+#include "control_folder.h"
+#include "snapshot.h"
+
+#include <criterion/criterion.h>
+#include <criterion/redirect.h>
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char runtime[] = "/tmp/chorus-control-test-XXXXXX";
+
+/* What the callbacks work on. */
+struct fake_site {
+    struct control *control;
+    unsigned actors;
+    bool answers;
+    bool has_none; /* answers by NULL */
+    bool stopped;
+    unsigned asked;
+};
+
+static void snapshot_wanted(void *context)
+{
+    struct fake_site *site = context;
+    site->asked++;
+    if (!site->answers)
+        return;
+    struct site_snapshot *snapshot = site->has_none ? NULL : snapshot_new();
+    if (snapshot != NULL) {
+        strcpy(snapshot->name, "fake");
+        snapshot->cpus = 1;
+        for (unsigned i = 0; i < site->actors; i++)
+            snapshot_add_actor(snapshot, &(struct snapshot_actor){ .name = "one", .ui = { 1, i } });
+    }
+    control_answer(site->control, snapshot);
+}
+
+static void stop_wanted(void *context)
+{
+    ((struct fake_site *)context)->stopped = true;
+}
+
+static struct control *open_site(struct fake_site *site, const char *name)
+{
+    struct control_callbacks callbacks = { snapshot_wanted, stop_wanted, site };
+    site->control = control_open(name, &callbacks);
+    return site->control;
+}
+
+static void handle(struct fake_site *site, int milliseconds)
+{
+    struct pollfd one = { .fd = control_fd(site->control), .events = POLLIN };
+    while (poll(&one, 1, milliseconds) > 0)
+        control_handle(site->control);
+}
+
+/* A site in a process of its own, which runs until it is stopped (or killed). */
+static pid_t start_site(const char *name, unsigned actors)
+{
+    int ready[2];
+    char byte;
+    cr_assert_eq(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct fake_site site = { .answers = true, .actors = actors };
+        if (open_site(&site, name) == NULL)
+            _exit(9);
+        if (write(ready[1], "", 1) != 1)
+            _exit(8);
+        struct pollfd one = { .fd = control_fd(site.control), .events = POLLIN };
+        while (!site.stopped)
+            if (poll(&one, 1, -1) > 0)
+                control_handle(site.control);
+        control_close(site.control);
+        _exit(0);
+    }
+    close(ready[1]);
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return child;
+}
+
+static int status_of(pid_t child)
+{
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void set_up(void)
+{
+    cr_assert_not_null(mkdtemp(runtime));
+    setenv("XDG_RUNTIME_DIR", runtime, 1);
+    cr_redirect_stdout();
+    cr_redirect_stderr();
+}
+
+/* Nothing but the folder itself may be left. */
+static void take_down(void)
+{
+    char folder[100];
+    snprintf(folder, sizeof folder, "%s/chorus", runtime);
+    cr_expect(rmdir(folder) == 0 || errno == ENOENT, "the folder is not empty");
+    cr_expect_eq(rmdir(runtime), 0);
+}
+
+TestSuite(control, .init = set_up, .fini = take_down, .timeout = 20);
+
+Test(control, without_a_site_each_command_says_so)
+{
+    cr_expect_eq(command_ps((char *[]){ "ps", NULL }), 1);
+    cr_expect_eq(command_top((char *[]){ "top", "--name", "none", NULL }), 1);
+    cr_expect_eq(command_stop((char *[]){ "stop", NULL }), 1);
+    cr_expect_stderr_eq_str("chorus ps: no site is running\n"
+                            "chorus top: no site is running\n"
+                            "chorus stop: no site is running\n");
+}
+
+Test(control, a_name_that_is_taken_is_refused)
+{
+    struct fake_site first = { 0 }, second = { 0 };
+    cr_assert_not_null(open_site(&first, "same"));
+    cr_expect_null(open_site(&second, "same"));
+    cr_expect_eq(errno, EADDRINUSE);
+    control_close(first.control);
+    cr_assert_not_null(open_site(&second, "same"));
+    control_close(second.control);
+}
+
+Test(control, the_socket_of_a_killed_site_is_cleared_away)
+{
+    pid_t site = start_site("killed", 0);
+    kill(site, SIGKILL);
+    status_of(site);
+    struct control_client client;
+    cr_expect_neq(control_client_open(&client, "test", NULL), 0);
+    char path[100];
+    snprintf(path, sizeof path, "%s/chorus/killed", runtime);
+    cr_expect_eq(access(path, F_OK), -1);
+}
+
+Test(control, a_name_of_a_killed_site_may_be_taken_again)
+{
+    pid_t site = start_site("again", 0);
+    kill(site, SIGKILL);
+    status_of(site);
+    struct fake_site next = { 0 };
+    cr_assert_not_null(open_site(&next, "again"));
+    control_close(next.control);
+}
+
+Test(control, a_folder_that_others_can_enter_is_refused)
+{
+    char folder[100];
+    snprintf(folder, sizeof folder, "%s/chorus", runtime);
+    cr_assert_eq(mkdir(folder, 0755), 0);
+    cr_assert_eq(chmod(folder, 0755), 0);
+    struct fake_site site = { 0 };
+    cr_expect_null(open_site(&site, "x"));
+    cr_expect_eq(errno, EPERM);
+}
+
+Test(control, a_request_that_is_not_known_ends_the_connection_only)
+{
+    struct fake_site site = { .answers = true };
+    cr_assert_not_null(open_site(&site, "strict"));
+    char *folder = control_folder(false);
+    const char *bad[] = { "hello\n", "\n", "ps ps\n", "0123456789012345678901234567890123456789"
+                          "0123456789012345678901234567890123456789" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int fd = control_connect(folder, "strict");
+        char byte;
+        cr_assert_gt(write(fd, bad[i], strlen(bad[i])), 0);
+        handle(&site, 20);
+        cr_expect_leq(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+        cr_expect_neq(errno, EAGAIN, "still connected after: %s", bad[i]);
+        close(fd);
+    }
+    cr_expect_not(site.stopped);
+    free(folder);
+    control_close(site.control);
+}
+
+Test(control, many_clients_wait_for_one_snapshot)
+{
+    struct fake_site site = { .answers = false };
+    cr_assert_not_null(open_site(&site, "one"));
+    char *folder = control_folder(false);
+    int fds[5];
+    for (int i = 0; i < 5; i++) {
+        fds[i] = control_connect(folder, "one");
+        cr_assert_eq(write(fds[i], "ps\n", 3), 3);
+    }
+    handle(&site, 20);
+    cr_expect_eq(site.asked, 1u);
+    site.answers = true;
+    snapshot_wanted(&site);
+    handle(&site, 20);
+    for (int i = 0; i < 5; i++) {
+        FILE *stream = fdopen(fds[i], "r");
+        struct site_snapshot *snapshot = snapshot_read(stream);
+        cr_expect_not_null(snapshot);
+        snapshot_free(snapshot);
+        fclose(stream);
+    }
+    free(folder);
+    control_close(site.control);
+}
+
+Test(control, a_site_without_memory_for_an_answer_does_not_keep_its_client_waiting)
+{
+    struct fake_site site = { .answers = true, .has_none = true };
+    cr_assert_not_null(open_site(&site, "poor"));
+    char *folder = control_folder(false);
+    int fd = control_connect(folder, "poor");
+    char byte;
+    cr_assert_eq(write(fd, "ps\n", 3), 3);
+    handle(&site, 20);
+    cr_expect_eq(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+    close(fd);
+    free(folder);
+    control_close(site.control);
+}
+
+Test(control, a_client_that_does_not_read_stops_nobody)
+{
+    struct fake_site site = { .answers = true, .actors = 20000 };
+    cr_assert_not_null(open_site(&site, "full"));
+    char *folder = control_folder(false);
+    int idle = control_connect(folder, "full");
+    cr_assert_eq(write(idle, "ps\n", 3), 3);
+    handle(&site, 20);
+    int busy = control_connect(folder, "full");
+    cr_assert_eq(write(busy, "stop\n", 5), 5);
+    handle(&site, 20);
+    cr_expect(site.stopped);
+    /* What was kept for it comes when it reads at last. */
+    pid_t reader = fork();
+    if (reader == 0) {
+        struct site_snapshot *snapshot = snapshot_read(fdopen(idle, "r"));
+        _exit(snapshot != NULL && snapshot->actor_count == 20000 ? 0 : 1);
+    }
+    handle(&site, 500);
+    cr_expect_eq(status_of(reader), 0);
+    close(idle);
+    close(busy);
+    free(folder);
+    control_close(site.control);
+}
+
+Test(control, ps_prints_the_actors)
+{
+    pid_t site = start_site("shown", 2);
+    cr_expect_eq(command_ps((char *[]){ "ps", "--threads", NULL }), 0);
+    cr_expect_eq(command_stop((char *[]){ "stop", "--name=shown", NULL }), 0);
+    cr_expect_eq(status_of(site), 0);
+}
+
+Test(control, top_ends_after_the_tables_asked_for)
+{
+    pid_t site = start_site("watched", 2);
+    cr_expect_eq(command_top((char *[]){ "top", "--count", "2", NULL }), 0);
+    kill(site, SIGKILL);
+    status_of(site);
+    cr_expect_eq(command_top((char *[]){ "top", "--count", "2", NULL }), 1);
+}
+
+Test(control, of_several_sites_one_must_be_chosen)
+{
+    pid_t first = start_site("first", 0), second = start_site("second", 0);
+    cr_expect_eq(command_ps((char *[]){ "ps", NULL }), 1);
+    cr_expect_eq(command_ps((char *[]){ "ps", "--name", "second", NULL }), 0);
+    cr_expect_eq(command_ps((char *[]){ "ps", "--name", "third", NULL }), 1);
+    cr_expect_eq(command_stop((char *[]){ "stop", "--name", "first", NULL }), 0);
+    cr_expect_eq(command_stop((char *[]){ "stop", NULL }), 0); /* now it is the only one */
+    cr_expect_eq(status_of(first), 0);
+    cr_expect_eq(status_of(second), 0);
+}
