@@ -1,0 +1,318 @@
+/* server.c: the loop that all servers share.
+ *
+ * Each worker takes a message, hands it to its handler, and gives the answer away together with its
+ * wish for the next message: one nucleus call per request.
+ */
+#include "server.h"
+
+#include <dki/dki.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NUCLEUS_OPERATIONS 128 /* below: messages of the Nucleus */
+#define FIRST_PORT_PRIORITY 128
+
+static int the_port;
+/* The request that the calling thread handles. */
+static __thread struct server_request *handled;
+
+/* --- ports --- */
+
+static int group_join(uint32_t stamp, const KnUniqueId *port)
+{
+    KnCap group;
+    int status = grpAllocate(K_STATSYS, &group, stamp);
+    return status < 0 ? status : grpPortInsert(&group, port);
+}
+
+int server_port_open(uint32_t stamp, unsigned priority, KnUniqueId *ui)
+{
+    KnUniqueId name;
+    int port = portCreate(K_MYACTOR, &name);
+    if (port < 0)
+        return port;
+    int status = portEnable(K_MYACTOR, port, priority);
+    if (status == K_OK && stamp != 0)
+        status = group_join(stamp, &name);
+    if (status != K_OK) {
+        portDelete(K_MYACTOR, port);
+        return status;
+    }
+    if (ui != NULL)
+        *ui = name;
+    return port;
+}
+
+int server_port(void)
+{
+    return the_port;
+}
+
+/* --- answers --- */
+
+void server_reply_body(struct server_request *request, const void *annex, size_t annex_size,
+                       const void *body, size_t body_size)
+{
+    if (annex_size > K_CMSGANNEXSIZE)
+        annex_size = K_CMSGANNEXSIZE;
+    memcpy(request->reply_annex, annex, annex_size);
+    memset(request->reply_annex + annex_size, 0, K_CMSGANNEXSIZE - annex_size);
+    request->reply_body = body;
+    request->reply_body_size = (uint32_t)body_size;
+    request->answered = true;
+}
+
+void server_reply(struct server_request *request, const void *annex, size_t annex_size)
+{
+    server_reply_body(request, annex, annex_size, NULL, 0);
+}
+
+void server_reply_status(struct server_request *request, int32_t status)
+{
+    server_reply_body(request, &status, sizeof status, NULL, 0);
+}
+
+int server_sender(struct server_request *request, KnMsgHead *head)
+{
+    (void)request; /* it is the thread's current message */
+    return ipcSysInfo(head);
+}
+
+int server_save(struct server_request *request, KnMsgId *id)
+{
+    if (request->saved)
+        return K_ENOMSG;
+    int status = ipcSave(id);
+    if (status == K_OK)
+        request->saved = true;
+    return status;
+}
+
+/* A thread has one current message: while it answers another one, its own is parked. */
+int server_reply_later(KnMsgId id, const void *annex, size_t annex_size, const void *body,
+                       size_t body_size)
+{
+    _Alignas(16) uint8_t reply_annex[K_CMSGANNEXSIZE] = { 0 };
+    KnMsgId own = 0;
+    if (annex_size > sizeof reply_annex)
+        return K_EINVAL;
+    memcpy(reply_annex, annex, annex_size);
+
+    if (handled != NULL && !handled->saved && ipcSave(&own) != K_OK)
+        own = 0; /* nobody waits for an answer to it */
+    int status = ipcRestore(&id);
+    if (status == K_OK) {
+        KnMsgDesc reply = { .annexAddr = reply_annex,
+                            .bodyAddr = (void *)body,
+                            .bodySize = (uint32_t)body_size };
+        status = ipcReply(&reply);
+    }
+    if (own != 0 && ipcRestore(&own) != K_OK)
+        handled->saved = true; /* its caller is gone meanwhile: nothing is left to be answered */
+    return status;
+}
+
+/* --- from a message to its handler --- */
+
+static server_handler *operation_find(const struct server *server, uint32_t number)
+{
+    size_t low = 0, high = server->operation_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (server->operations[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < server->operation_count && server->operations[low].number == number)
+        return server->operations[low].handler;
+    return server->other;
+}
+
+static bool is_of_nucleus(void)
+{
+    KnMsgHead head;
+    return ipcSysInfo(&head) == K_OK && (head.flags & K_HEAD_NUCLEUS) != 0;
+}
+
+/* Messages that the Nucleus sends by itself and for which struct server has a function. */
+static bool event_dispatch(const struct server *server, const struct server_request *request)
+{
+    const void *annex = request->annex;
+    switch (request->operation) {
+    case K_MSG_TIMER: {
+        const KnTimerMsg *message = annex;
+        if (server->timer != NULL)
+            server->timer(message->timer, message->cookie, message->overruns);
+        return server->timer != NULL;
+    }
+    case K_MSG_INTERRUPT: {
+        const KnIntrMsg *message = annex;
+        if (server->interrupt == NULL)
+            return false;
+        server->interrupt(message->intr, message->count);
+        svIntrDone(message->intr);
+        return true;
+    }
+    case K_MSG_WATCH:
+        if (server->gone != NULL)
+            server->gone(annex);
+        return server->gone != NULL;
+    case K_MSG_ABORTED: {
+        const KnAbortedMsg *message = annex;
+        if (server->aborted != NULL)
+            server->aborted(message->id);
+        return true; /* a server that saves nothing has nothing to forget */
+    }
+    default:
+        return false;
+    }
+}
+
+static void request_dispatch(const struct server *server, struct server_request *request)
+{
+    memcpy(&request->operation, request->annex, sizeof request->operation);
+    if (request->operation < NUCLEUS_OPERATIONS) {
+        if (!is_of_nucleus()) {
+            fprintf(stderr, "%s: dropped a forged message of the Nucleus, kind %u\n", server->name,
+                    request->operation);
+            return;
+        }
+        if (event_dispatch(server, request))
+            return;
+    }
+    server_handler *handler = operation_find(server, request->operation);
+    if (handler != NULL && request->body_size <= request->body_room)
+        handler(request);
+    else
+        server_reply_status(request, server->unsupported);
+}
+
+/* --- the loop --- */
+
+/* Give the answer to <request> away, if it has one, and take the next message. */
+static int request_next(struct server_request *request)
+{
+    KnMsgDesc reply = { .annexAddr = request->reply_annex,
+                        .bodyAddr = (void *)request->reply_body,
+                        .bodySize = request->reply_body_size };
+    KnMsgDesc message = { .flags = K_ABORTABLE,
+                          .annexAddr = request->annex,
+                          .bodyAddr = request->body,
+                          .bodySize = request->body_room };
+    int port = K_ANYENABLED;
+    bool answer = request->answered && !request->saved;
+
+    request->answered = request->saved = false;
+    int status = ipcReplyReceive(answer ? &reply : NULL, &message, &port, K_FOREVER);
+    request->port = port;
+    request->body_size = message.bodySize;
+    return status;
+}
+
+/* Serve until receiving fails for good: then nothing of the reply can be blamed any more. */
+static int worker_loop(const struct server *server, struct server_request *request)
+{
+    for (;;) {
+        bool answered = request->answered;
+        int status = request_next(request);
+        if (status == K_EABORT || status == K_ETIMEOUT)
+            continue; /* the caller of the last request was aborted: no matter any more */
+        if (status < 0 && answered) {
+            fprintf(stderr, "%s: a reply failed: %s\n", server->name, knStrError(status));
+            continue;
+        }
+        if (status < 0)
+            return status;
+        handled = request;
+        request_dispatch(server, request);
+        handled = NULL;
+    }
+}
+
+static uint32_t body_room(const struct server *server)
+{
+    return server->body_max == 0 ? K_CMSGSIZEMAX : server->body_max;
+}
+
+static int worker_run(const struct server *server)
+{
+    struct server_request *request = calloc(1, sizeof *request);
+    size_t room = ((size_t)body_room(server) + K_PAGESIZE - 1) / K_PAGESIZE * K_PAGESIZE;
+    void *body = aligned_alloc(K_PAGESIZE, room);
+    int status = K_ENOMEM;
+    if (request != NULL && body != NULL) {
+        request->body = body;
+        request->body_room = body_room(server);
+        status = worker_loop(server, request);
+    }
+    free(body);
+    free(request);
+    fprintf(stderr, "%s: a worker ends: %s\n", server->name, knStrError(status));
+    return status;
+}
+
+static void *worker_thread(void *server)
+{
+    worker_run(server);
+    return NULL;
+}
+
+static int workers_start(const struct server *server)
+{
+    for (unsigned i = 1; i < server->workers; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, worker_thread, (void *)server) != 0)
+            return K_ENOMEM;
+        pthread_detach(thread);
+    }
+    return K_OK;
+}
+
+static int server_check(const struct server *server)
+{
+    if (server->name == NULL || strlen(server->name) >= K_NAMEMAX ||
+        body_room(server) > K_CMSGSIZEMAX)
+        return K_EINVAL;
+    for (size_t i = 0; i < server->operation_count; i++)
+        if (server->operations[i].handler == NULL ||
+            (i > 0 && server->operations[i].number <= server->operations[i - 1].number))
+            return K_EINVAL;
+    return K_OK;
+}
+
+static int server_start(const struct server *server)
+{
+    int status = server_check(server);
+    if (status != K_OK)
+        return status;
+    char name[K_NAMEMAX] = { 0 };
+    strcpy(name, server->name);
+    status = actorName(K_MYACTOR, NULL, name);
+    if (status != K_OK)
+        return status;
+    /* The group is joined last: then the server is ready for whoever finds it there. */
+    KnUniqueId ui;
+    the_port = server_port_open(0, FIRST_PORT_PRIORITY, &ui);
+    if (the_port < 0)
+        return the_port;
+    if (server->start != NULL)
+        status = server->start();
+    if (status == K_OK && server->stamp != 0)
+        status = group_join(server->stamp, &ui);
+    return status == K_OK ? workers_start(server) : status;
+}
+
+int server_run(const struct server *server)
+{
+    int status = server_start(server);
+    if (status != K_OK) {
+        fprintf(stderr, "%s: cannot start: %s\n", server->name == NULL ? "a server" : server->name,
+                knStrError(status));
+        return status;
+    }
+    return worker_run(server);
+}
