@@ -1,0 +1,47 @@
+/* Disk images: a file of the host that is a disk, perhaps with a layer that is thrown away.
+ *
+ * Opened for writing, an image is locked against everybody else; opened read-only or as a snapshot
+ * it is locked against writers. The lock goes with the process, whatever becomes of it.
+ *
+ * A snapshot never writes to the file. What is written goes to a nameless sparse file in the
+ * folder for temporary files, and one bit for each sector says where its newest contents are.
+ *
+ * Transfers may be made in several threads at once; overlapping ones then happen in any order.
+ */
+#ifndef DEVICES_DISK_IMAGE_H
+#define DEVICES_DISK_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define DISK_SECTOR 512
+
+enum disk_image_mode { DISK_IMAGE_WRITABLE, DISK_IMAGE_READ_ONLY, DISK_IMAGE_SNAPSHOT };
+
+struct disk_image;
+
+/* NULL, and a sentence for people in `reason` (of `reason_size` bytes): no such file, not allowed,
+ * in use by another site, neither file nor block device, smaller than a sector, no room. */
+struct disk_image *disk_image_open(const char *path, enum disk_image_mode mode, char *reason,
+                                   unsigned reason_size);
+void disk_image_close(struct disk_image *image);        /* NULL does nothing */
+
+uint64_t disk_image_size(const struct disk_image *image);   /* bytes, whole sectors */
+bool disk_image_read_only(const struct disk_image *image);
+
+/* Transfer up to all of the pieces at `offset`; offset and total are whole sectors within the image.
+ * Returns bytes (a part perhaps; whole sectors), or an error made negative. -EAGAIN: not without
+ * waiting (only when not `may_wait`). -EIO also when the file has become shorter. */
+int64_t disk_image_read(struct disk_image *image, uint64_t offset, const struct iovec *pieces,
+                        unsigned count, bool may_wait);
+int64_t disk_image_write(struct disk_image *image, uint64_t offset, const struct iovec *pieces,
+                         unsigned count, bool may_wait);
+
+/* These wait. 0 or an error made negative. */
+int disk_image_flush(struct disk_image *image);
+int disk_image_zero(struct disk_image *image, uint64_t offset, uint64_t length);
+/* The contents are no longer needed. Never fails for want of support: then it does nothing. */
+int disk_image_discard(struct disk_image *image, uint64_t offset, uint64_t length);
+
+#endif
