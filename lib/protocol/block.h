@@ -5,7 +5,7 @@
  * Several requests may be outstanding, one for each calling thread; the driver passes all of them
  * to the disk and answers each when the disk has finished it, in whatever order that is.
  *
- * The driver's port is in the static system group with stamp BLOCK_GROUP_STAMP + n for disk n
+ * The driver's port is in the static system group with stamp BLOCK_GROUP_STAMP + 16 * n for disk n
  * (disk 0 is the root image). The client calls in functional mode (K_FUNCMODE).
  *
  * Order and durability
@@ -15,7 +15,7 @@
  *   BLOCK_FLUSH that was sent after that answer has been answered with 0.
  *
  * When the driver dies
- *   The ipcCall fails (K_EABORT or K_EUNKNOWN); the driver is started again and joins the same
+ *   The ipcCall fails (K_EDEAD or K_EUNKNOWN); the driver is started again and joins the same
  *   group. Every request of this protocol is idempotent: the client sends the same request again,
  *   until it is answered or until the client gives up. No request of a dead driver is carried out
  *   after the first answer of its successor: the successor resets the disk, and a reset waits until
@@ -28,7 +28,7 @@
 
 #include <stdint.h>
 
-#define BLOCK_GROUP_STAMP   0x400       /* + number of the disk, 0..63 */
+#define BLOCK_GROUP_STAMP   6           /* K_STAMP_DISK; + 16 * number of the disk, 0..63 */
 #define BLOCK_DISKS_MAX     64
 
 #define BLOCK_UNIT          512         /* offsets and lengths are multiples of this many bytes */

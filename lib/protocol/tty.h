@@ -46,10 +46,10 @@
 
 #include <stdint.h>
 
-#define TTY_GROUP_STAMP     0x500
+#define TTY_GROUP_STAMP     4           /* K_STAMP_DM; + 16 for each further instance */
 
 #define TTY_BODY_MAX        65536       /* bytes in one read or write */
-#define TTY_ARGUMENT_MAX    64          /* bytes of an ioctl's argument, either way */
+#define TTY_ARGUMENT_MAX    60          /* bytes of an ioctl's argument, either way */
 
 /* Statuses that Linux has no error for: pm never shows them to a process. */
 #define TTY_BACKGROUND_READ   4001      /* reply status -TTY_BACKGROUND_READ: SIGTTIN is due */
@@ -137,20 +137,20 @@ struct tty_identity {
 
 /* The annex of a request. Unused fields are zero. */
 struct tty_request {
-    uint16_t operation;         /* enum tty_operation */
-    uint16_t flags;
+    uint32_t operation;         /* enum tty_operation */
+    uint32_t flags;
     uint32_t length;            /* TTY_READ: bytes wanted; TTY_LIST: first index */
+    union {
+        uint32_t device;        /* TTY_OPEN */
+        uint32_t command;       /* TTY_IOCTL: the number that the process gave */
+        uint32_t events;        /* TTY_WATCH */
+    };
     uint64_t handle;
     union {
         uint64_t token;         /* with TTY_NOTIFY, and TTY_UNWATCH */
         uint64_t event_port;    /* TTY_CONNECT: the 8 bytes of the port's KnUniqueId */
     };
     uint64_t begun;             /* TTY_READ: 0, or `begun` of the earlier -EAGAIN of this same read */
-    union {
-        uint32_t device;        /* TTY_OPEN */
-        uint32_t command;       /* TTY_IOCTL: the number that the process gave */
-        uint32_t events;        /* TTY_WATCH */
-    };
     struct tty_identity identity;
     uint8_t  argument[TTY_ARGUMENT_MAX];    /* TTY_IOCTL: what the table says */
 };
@@ -165,7 +165,7 @@ struct tty_reply {
     uint64_t handle;            /* TTY_CONNECT, TTY_OPEN */
     uint64_t begun;             /* TTY_READ answered -EAGAIN */
     uint32_t events;            /* TTY_WATCH */
-    uint32_t unused[5];
+    uint32_t unused[6];
     uint8_t  argument[TTY_ARGUMENT_MAX];
 };
 
