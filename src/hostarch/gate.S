@@ -1,0 +1,99 @@
+# gate.S: the short way into the Nucleus, at the same address in every user actor.
+#
+# A C function: rax the number of the nucleus call, arguments in rdi rsi rdx rcx r8 r9, the result in rax. It saves in the mail box (which it finds
+# by the gs base) what a C call preserves, posts the request, and looks for the answer. No signal, no call of the host, if the Nucleus is awake.
+#
+# A preemption here, by place:
+#   before gate_posted     nothing has happened, argument registers are as they were: the handler lets it start again, perhaps on another CPU,
+#                          with another mail box. So nothing but r10 and r11 may be changed up to there.
+#   to gate_return         the Nucleus has the request; the preemption is noted and the wait goes on.
+#   to gate_ret            the answer is there, and the mail box still has all that was saved: the thread is "preempted on its way back".
+#   at gate_ret            all is loaded.
+#
+# A second entry, for system-call instructions that were rewritten into calls, will preserve all but rax, rcx and r11.
+
+#include "layout.h"
+
+        .section .gate, "ax", @progbits
+        .balign 4096
+        .globl  gate_begin, gate_posted, gate_return, gate_ret, gate_end, gate_stub_wait, gate_stub_other, gate_stub_preempted, gate_words
+gate_begin:
+        mov     %rax, %gs:BOX_NUMBER
+        mov     %rdi, %gs:BOX_ARG0
+        mov     %rsi, %gs:BOX_ARG1
+        mov     %rdx, %gs:BOX_ARG2
+        mov     %rcx, %gs:BOX_ARG3
+        mov     %r8, %gs:BOX_ARG4
+        mov     %r9, %gs:BOX_ARG5
+        mov     %rsp, %gs:BOX_RSP
+        mov     %rbx, %gs:BOX_RBX
+        mov     %rbp, %gs:BOX_RBP
+        mov     %r12, %gs:BOX_R12
+        mov     %r13, %gs:BOX_R13
+        mov     %r14, %gs:BOX_R14
+        mov     %r15, %gs:BOX_R15
+        stmxcsr %gs:BOX_MXCSR
+        fnstcw  %gs:BOX_FCW
+        rdfsbase %r10
+        mov     %r10, %gs:BOX_FSBASE
+        rdgsbase %r10
+        mov     %r10, %r11
+        sub     gate_areas(%rip), %r11          # which area: its arguments
+        shr     $(AREA_SHIFT - 7), %r11
+        add     gate_args(%rip), %r11
+        mov     ARG_WORD(%r11), %r11
+        mov     (%r11), %r11d                   # the last word seen
+        mov     $REQUEST_CALL, %r10d
+        xchg    %r10d, %gs:BOX_REQUEST
+gate_posted:
+        rdgsbase %rbx
+        mov     %r11d, %ebp
+        mov     %rbx, %r10
+        sub     gate_areas(%rip), %r10
+        shr     $(AREA_SHIFT - 7), %r10
+        add     gate_args(%rip), %r10
+        mov     ARG_SPIN(%r10), %ecx
+        mov     ARG_WORD(%r10), %r10
+        mov     gate_words(%rip), %rax
+        mov     (%rax), %eax
+        test    %eax, %eax
+        jnz     2f
+1:      mov     (%r10), %eax
+        cmp     %ebp, %eax
+        jne     3f
+        pause
+        dec     %ecx
+        jg      1b
+        xor     %eax, %eax
+2:      jmp     *gate_stub_wait(%rip)           # eax != 0: wake the Nucleus first
+3:      mov     %eax, %ecx
+        and     $COMMAND_MASK, %ecx
+        cmp     $COMMAND_RETURN, %ecx
+        jne     4f
+        jmp     gate_return
+4:      jmp     *gate_stub_other(%rip)
+5:      movl    $0, BOX_PEND(%rbx)
+        jmp     *gate_stub_preempted(%rip)
+gate_return:                                    # rbx the area
+        cmpl    $0, BOX_PEND(%rbx)
+        jne     5b
+        mov     BOX_RSP(%rbx), %rsp
+        mov     BOX_RBP(%rbx), %rbp
+        mov     BOX_R12(%rbx), %r12
+        mov     BOX_R13(%rbx), %r13
+        mov     BOX_R14(%rbx), %r14
+        mov     BOX_R15(%rbx), %r15
+        mov     BOX_NUMBER(%rbx), %rax
+        mov     BOX_RBX(%rbx), %rbx
+gate_ret:
+        ret
+        .balign 8
+        .globl  gate_areas, gate_args
+gate_areas:             .quad 0                 # filled in by the boot
+gate_args:              .quad 0
+gate_words:             .quad 0
+gate_stub_wait:         .quad 0
+gate_stub_other:        .quad 0
+gate_stub_preempted:    .quad 0
+gate_end:
+        .section .note.GNU-stack, "", @progbits
