@@ -1,0 +1,238 @@
+/* rgn.c: the calls that make, free and describe regions. */
+#include <string.h>
+#include "../call.h"
+#include "../vm.h"
+#include "cache.h"
+#include "fault.h"
+#include "mapping.h"
+
+#define OPTIONS_KNOWN (PROTECTION | K_ANYWHERE | K_OVERWRITE | K_RESERVED | K_INHERITSHARE | K_INHERITCOPY | K_INHERITNONE | \
+                       K_NOSWAPOUT | K_NODEMAND)
+#define OPTIONS_KEPT (PROTECTION | K_RESERVED | K_INHERITSHARE | K_INHERITCOPY | K_INHERITNONE | K_NOSWAPOUT)
+#define INHERITANCE (K_INHERITSHARE | K_INHERITCOPY | K_INHERITNONE)
+
+int call_space(struct thread *thread, unsigned index, struct vm_space **ret_space)
+{
+    struct actor *actor;
+    int status = call_actor(thread, index, &actor);
+    if (status != K_OK)
+        return status;
+    *ret_space = actor->vm;
+    return actor->vm != NULL ? K_OK : K_EUNKNOWN;
+}
+
+/* Bytes to pages, rounded up; 0 if there is none or no space has so many. */
+static page_t pages_of(VmSize size)
+{
+    return size == 0 || size > (VmSize)1 << 47 ? 0 : (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+int range_of(struct vm_space *space, VmAddr start, VmSize size, struct range *ret_range)
+{
+    page_t pages = pages_of(size), first = PAGE_OF(start);
+    if (start % PAGE_SIZE != 0 || pages == 0)
+        return K_EINVAL;
+    if (first < space->bottom || first > space->top || pages > space->top - first)
+        return K_ESPACE;
+    *ret_range = (struct range){first, first + pages};
+    return K_OK;
+}
+
+static bool options_are_good(uint32_t options)
+{
+    uint32_t inheritance = options & INHERITANCE;
+    return (options & ~OPTIONS_KNOWN) == 0 && (inheritance & (inheritance - 1)) == 0;
+}
+
+#define ALIGN_LARGE (1u << TREE_BITS << TREE_BITS) /* pages; large regions lie alike in the nodes of their trees */
+
+int range_for_new(struct vm_space *space, const KnRgnDesc *rgn, struct range *ret_range)
+{
+    page_t pages = pages_of(rgn->size), end = PAGE_OF(rgn->endAddr);
+    if (!options_are_good(rgn->options) || pages == 0)
+        return K_EINVAL;
+    if (!(rgn->options & K_ANYWHERE)) {
+        int status = range_of(space, rgn->startAddr, rgn->size, ret_range);
+        if (status != K_OK || rgn->options & K_OVERWRITE)
+            return status;
+        return region_range_is_free(space, ret_range->start, ret_range->end) ? K_OK : K_EOVERLAP;
+    }
+    if (rgn->options & K_OVERWRITE)
+        return K_EINVAL;
+    page_t start = region_gap(space, end == 0 ? space->top : end, pages, pages >= ALIGN_LARGE ? ALIGN_LARGE : 1, 0);
+    if (start == 0)
+        start = region_gap(space, end == 0 ? space->top : end, pages, 1, 0);
+    if (start == 0)
+        return K_ESPACE;
+    *ret_range = (struct range){start, start + pages};
+    return K_OK;
+}
+
+/* Pages that are to be there at once. Failing is no error: they come at the first access. */
+static void populate(struct vm_space *space, struct range range)
+{
+    frame_t frame;
+    for (page_t page = range.start; page < range.end; page++) {
+        struct region *region = region_find(space, page);
+        if (mapping_get(space, page) == 0 && page_get(region, page, region->options & K_WRITABLE, true, NULL, &frame) != K_OK)
+            return;
+    }
+}
+
+int region_place(struct thread *thread, struct vm_space *space, KnRgnDesc *rgn, uint64_t argument, struct range range, struct region *model)
+{
+    KnRgnDesc result = *rgn;
+    result.startAddr = ADDRESS_OF(range.start);
+    result.size = (range.end - range.start) * PAGE_SIZE;
+    int status = call_out(thread, argument, &result, sizeof result);
+    if (status == K_OK && rgn->options & K_OVERWRITE)
+        status = region_free_range(space, range.start, range.end);
+    if (status != K_OK)
+        return status;
+    model->start = range.start;
+    model->end = range.end;
+    model->options = rgn->options & OPTIONS_KEPT;
+    if (!(model->options & INHERITANCE))
+        model->options |= K_INHERITCOPY;
+    model->opaque = rgn->opaque;
+    status = region_add(space, model);
+    if (status == K_OK && rgn->options & K_NODEMAND)
+        populate(space, range);
+    return status;
+}
+
+int64_t call_rgnAllocate(struct thread *thread)
+{
+    struct vm_space *space;
+    struct range range;
+    KnRgnDesc rgn;
+    int status = call_space(thread, 0, &space);
+    if (status == K_OK)
+        status = call_in(thread, thread->call.arg[1], &rgn, sizeof rgn);
+    if (status == K_OK)
+        status = range_for_new(space, &rgn, &range);
+    if (status != K_OK)
+        return status < 0 ? status : K_EINVAL;
+    struct region model = {.object = &space->own, .object_page = range.start, .cache_bytes = UINT64_MAX};
+    if (rgn.options & K_INHERITSHARE) {
+        model.object = object_create();
+        if (model.object == NULL)
+            return K_ENOMEM;
+        object_ref(model.object);
+    }
+    status = region_place(thread, space, &rgn, thread->call.arg[1], range, &model);
+    if (rgn.options & K_INHERITSHARE)
+        object_unref(model.object);
+    return status;
+}
+
+/* The space and range of a call (cap, rgn). */
+static int call_range(struct thread *thread, struct vm_space **ret_space, KnRgnDesc *rgn, struct range *ret_range)
+{
+    int status = call_space(thread, 0, ret_space);
+    if (status == K_OK)
+        status = call_in(thread, thread->call.arg[1], rgn, sizeof *rgn);
+    if (status == K_OK)
+        status = range_of(*ret_space, rgn->startAddr, rgn->size, ret_range);
+    return status > 0 ? K_EINVAL : status;
+}
+
+int64_t call_rgnFree(struct thread *thread)
+{
+    struct vm_space *space;
+    struct range range;
+    KnRgnDesc rgn;
+    int status = call_range(thread, &space, &rgn, &range);
+    return status == K_OK ? region_free_range(space, range.start, range.end) : status;
+}
+
+/* Give the regions of a range other options: those of <mask> become <options>. Stops at a hole: K_EFAULT. */
+static int options_change(struct vm_space *space, struct range range, uint32_t mask, uint32_t options)
+{
+    int status = region_split(space, range.start);
+    if (status == K_OK)
+        status = region_split(space, range.end);
+    page_t at = range.start;
+    while (status == K_OK && at < range.end) {
+        struct region *region = region_find(space, at);
+        if (region == NULL) {
+            status = K_EFAULT;
+            break;
+        }
+        region->options = (region->options & ~mask) | options;
+        at = region->end;
+    }
+    return status;
+}
+
+/* What is mapped follows new protections: less at once, more where a page may have it. */
+static void mappings_follow(struct vm_space *space, struct range range)
+{
+    for (size_t i = region_index(space, range.start); i < space->region_count; i++) {
+        struct region *region = space->regions[i];
+        page_t from = region->start > range.start ? region->start : range.start;
+        page_t to = region->end < range.end ? region->end : range.end;
+        if (from >= to)
+            break;
+        page_map_adjust(region, from, to);
+    }
+}
+
+int64_t call_rgnSetProtect(struct thread *thread)
+{
+    struct vm_space *space;
+    struct range range;
+    KnRgnDesc rgn;
+    int status = call_range(thread, &space, &rgn, &range);
+    if (status != K_OK)
+        return status;
+    if (!options_are_good(rgn.options))
+        return K_EINVAL;
+    status = options_change(space, range, PROTECTION | K_RESERVED, rgn.options & (PROTECTION | K_RESERVED));
+    mappings_follow(space, range);
+    region_merge_range(space, range.start, range.end);
+    return status;
+}
+
+int64_t call_rgnSetInherit(struct thread *thread)
+{
+    struct vm_space *space;
+    struct range range;
+    KnRgnDesc rgn;
+    int status = call_range(thread, &space, &rgn, &range);
+    if (status != K_OK)
+        return status;
+    if (!options_are_good(rgn.options))
+        return K_EINVAL;
+    uint32_t inheritance = rgn.options & INHERITANCE ? rgn.options & INHERITANCE : K_INHERITCOPY;
+    status = options_change(space, range, INHERITANCE, inheritance);
+    region_merge_range(space, range.start, range.end);
+    return status;
+}
+
+int64_t call_rgnStat(struct thread *thread)
+{
+    struct vm_space *space;
+    int status = call_space(thread, 0, &space);
+    if (status != K_OK)
+        return status;
+    size_t index = region_index(space, PAGE_OF(thread->call.arg[1]));
+    if (index == space->region_count)
+        return K_EUNKNOWN;
+    struct region *region = space->regions[index];
+    KnRgnStat stat = {
+        .startAddr = ADDRESS_OF(region->start),
+        .size = (region->end - region->start) * PAGE_SIZE,
+        .options = region->options,
+        .opaque = region->opaque,
+        .pagesMapped = tree_count(&space->table, region->start, region->end, UINT64_MAX),
+    };
+    if (region->cache != NULL) {
+        stat.dataObject = cache_segment(region->cache);
+        stat.offset = region->cache_page * PAGE_SIZE;
+    }
+    if (region->object != NULL)
+        stat.pagesPrivate = tree_count(&region->object->tree, region->object_page,
+                                       region->object_page + (region->end - region->start), UINT64_MAX);
+    return call_out(thread, thread->call.arg[2], &stat, sizeof stat);
+}

@@ -1,0 +1,158 @@
+/* space.c: address spaces: their birth, their end, and what is freed in steps.
+ *
+ * A space ends in two ways that come in any order: its actor is deleted (vm_space_destroy: regions and pages go), and its machine is
+ * reported dead (vm_space_gone: what was mapped goes). After both it is taken apart, in steps, and freed.
+ */
+#include <host/event.h>
+#include <host/supervisor.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../vm.h"
+#include "mapping.h"
+
+struct list all_spaces;
+static struct list dying;
+
+/* Spaces by number. A number is not used again before all others were. */
+static struct vm_space **by_id;
+static uint32_t id_room, id_next;
+
+struct vm_space *space_by_id(uint32_t id) { return id < id_room ? by_id[id] : NULL; }
+
+static int id_allocate(struct vm_space *space)
+{
+    for (uint32_t tries = 0; tries < id_room; tries++) {
+        uint32_t id = id_next++ % id_room;
+        if (id != 0 && by_id[id] == NULL) {
+            by_id[id] = space;
+            space->id = id;
+            return K_OK;
+        }
+    }
+    uint32_t room = id_room == 0 ? 256 : id_room * 2;
+    struct vm_space **table = realloc(by_id, room * sizeof *table);
+    if (table == NULL)
+        return K_ENOMEM;
+    memset(table + id_room, 0, (room - id_room) * sizeof *table);
+    id_next = id_room;
+    by_id = table;
+    id_room = room;
+    return id_allocate(space);
+}
+
+void space_init(void)
+{
+    list_init(&all_spaces);
+    list_init(&dying);
+}
+
+int vm_space_create(struct actor *actor)
+{
+    vaddr_t bottom = K_USERBOTTOM, top = K_USERTOP;
+    struct vm_space *space = calloc(1, sizeof *space);
+    if (space == NULL || id_allocate(space) != K_OK) {
+        free(space);
+        return K_ENOMEM;
+    }
+    space->actor = actor;
+    space->host = actor->host;
+    if (space->host != NULL && host_space_is_supervisor(space->host))
+        host_space_range(space->host, &bottom, &top);
+    space->bottom = PAGE_OF(bottom);
+    space->top = PAGE_OF(top);
+    list_init(&space->of_dying);
+    list_init(&space->own.windows);
+    wait_queue_init(&space->reports);
+    list_append(&all_spaces, &space->of_all);
+    actor->vm = space;
+    space_reap(256);
+    return K_OK;
+}
+
+void vm_space_destroy(struct actor *actor)
+{
+    struct vm_space *space = actor->vm;
+    if (space == NULL)
+        return;
+    actor->vm = NULL;
+    space->actor = NULL;
+    region_remove(space, 0, space->region_count, false);
+    tree_remove(&space->own.tree, 0, (page_t)1 << (TREE_BITS * TREE_LEVEL_MAX));
+    list_remove(&space->of_dying);
+    list_append(&dying, &space->of_dying);
+    wait_queue_wake_all(&space->reports, K_OK);
+}
+
+void vm_space_gone(struct vm_space *space)
+{
+    space->host = NULL;
+    if (space->actor != NULL)
+        space->actor->host = NULL;
+    mapping_reported(space);
+    list_remove(&space->of_dying);
+    list_append(&dying, &space->of_dying);
+}
+
+void vm_space_reported(struct actor *actor)
+{
+    if (actor->vm != NULL)
+        mapping_reported(actor->vm);
+}
+
+static void space_free(struct vm_space *space)
+{
+    list_remove(&space->of_all);
+    list_remove(&space->of_dying);
+    by_id[space->id] = NULL;
+    pin_remove_all(space);
+    free(space->quarantine.entries);
+    free(space->regions);
+    free(space);
+}
+
+/* Does this dying space still need work? */
+static bool space_step(struct vm_space *space, uint64_t budget)
+{
+    if (space->host != NULL)
+        return false; /* its machine lives: later */
+    space->dying_at = mapping_forget(space, space->dying_at, budget);
+    if (space->dying_at < space->top)
+        return true;
+    if (space->actor == NULL)
+        space_free(space);
+    return false;
+}
+
+bool space_reap(uint64_t budget)
+{
+    bool more = tree_reap(budget);
+    LIST_FOR_EACH_SAFE(link, following, &dying) {
+        struct vm_space *space = LIST_OWNER(link, struct vm_space, of_dying);
+        if (space->host == NULL)
+            return space_step(space, budget) || more || following != &dying;
+    }
+    return more;
+}
+
+int space_await(struct vm_space *space, host_ticket_t ticket, struct thread *thread)
+{
+    if (space->host == NULL || host_space_reported(space->host) >= ticket)
+        return K_OK;
+    host_space_commit(space->host);
+    if (thread == NULL)
+        return K_EFAULT;
+    return wait_queue_wait(&space->reports, thread, INT64_MAX, false);
+}
+
+int space_settled(struct vm_space *space, struct thread *thread)
+{
+    int status = space_await(space, space->protected_at, thread);
+    if (status != K_OK || space->copy_of == 0)
+        return status;
+    struct vm_space *other = space_by_id(space->copy_of);
+    if (other != NULL)
+        status = space_await(other, space->copy_ticket, thread);
+    if (status == K_OK)
+        space->copy_of = 0;
+    return status;
+}
