@@ -1,0 +1,173 @@
+#include "fake_ipc.h"
+
+#include <string.h>
+
+struct fake fake;
+
+void fake_start(const struct fake_message *messages, unsigned count)
+{
+    memset(&fake, 0, sizeof fake);
+    fake.messages = messages;
+    fake.count = count;
+    fake.current = -1;
+    fake.port_status = 1;
+}
+
+static void answer(const KnMsgDesc *reply, bool later)
+{
+    struct fake_answer *to = &fake.answers[fake.current];
+    to->answered = true;
+    to->later = later;
+    memcpy(&to->status, reply->annexAddr, sizeof to->status);
+    if (reply->bodySize > 0)
+        memcpy(to->body, reply->bodyAddr, reply->bodySize);
+    fake.current = -1;
+}
+
+int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime delay)
+{
+    (void)delay;
+    if (reply != NULL && fake.reply_fails) {
+        fake.reply_fails = false;
+        return K_EFAULT;
+    }
+    if (reply != NULL && fake.current >= 0)
+        answer(reply, false);
+    if (fake.next == fake.count)
+        return K_EUNKNOWN;
+    const struct fake_message *message = &fake.messages[fake.next];
+    fake.current = message->status < 0 ? -1 : (int)fake.next;
+    fake.next++;
+    if (message->status < 0)
+        return message->status;
+    size_t size = message->body == NULL ? 0 : strlen(message->body);
+    memcpy(msg->annexAddr, message->annex, sizeof message->annex);
+    if (size > 0)
+        memcpy(msg->bodyAddr, message->body, size < msg->bodySize ? size : msg->bodySize);
+    msg->bodySize = (uint32_t)size;
+    *portli = 1;
+    return (int)size;
+}
+
+int ipcReply(const KnMsgDesc *msg)
+{
+    if (fake.current < 0)
+        return K_ENOMSG;
+    answer(msg, true);
+    return K_OK;
+}
+
+int ipcSave(KnMsgId *id)
+{
+    if (fake.current < 0 || fake.messages[fake.current].forgotten)
+        return K_ENOMSG;
+    *id = (KnMsgId)fake.current + 100;
+    fake.current = -1;
+    return K_OK;
+}
+
+int ipcRestore(const KnMsgId *id)
+{
+    if (*id < 100 || *id >= 100 + fake.count || fake.answers[*id - 100].answered)
+        return K_EUNKNOWN;
+    fake.current = (int)(*id - 100);
+    return K_OK;
+}
+
+int ipcSysInfo(KnMsgHead *head)
+{
+    if (fake.current < 0)
+        return K_ENOMSG;
+    memset(head, 0, sizeof *head);
+    head->flags = fake.messages[fake.current].from_nucleus ? K_HEAD_NUCLEUS : K_HEAD_CALL;
+    return K_OK;
+}
+
+int ipcCall(const KnMsgDesc *msg, int source, const KnIpcDest *dest, KnMsgDesc *reply, KnTime delay)
+{
+    (void)source, (void)delay;
+    int status = fake.call_status[fake.calls < 3 ? fake.calls : 3];
+    fake.calls++;
+    fake.called = *dest;
+    if (status < 0)
+        return status;
+    memcpy(reply->annexAddr, msg->annexAddr, K_CMSGANNEXSIZE);
+    uint32_t size = reply->bodySize < msg->bodySize ? reply->bodySize : msg->bodySize;
+    memcpy(reply->bodyAddr, msg->bodyAddr, size);
+    return (int)msg->bodySize;
+}
+
+int portCreate(const KnCap *cap, KnUniqueId *ui)
+{
+    (void)cap;
+    *ui = (KnUniqueId){ 7, 7 };
+    return fake.port_status;
+}
+
+int portEnable(const KnCap *cap, int portli, unsigned prio)
+{
+    (void)cap, (void)portli, (void)prio;
+    return fake.enable_status;
+}
+
+int portDelete(const KnCap *cap, int portli)
+{
+    (void)cap, (void)portli;
+    fake.ports_deleted++;
+    return K_OK;
+}
+
+int grpAllocate(unsigned options, KnCap *cap, uint32_t stamp)
+{
+    memset(cap, 0, sizeof *cap);
+    cap->key = stamp;
+    return options == K_STATSYS ? fake.group_status : K_EINVAL;
+}
+
+int grpPortInsert(const KnCap *group, const KnUniqueId *port)
+{
+    (void)port;
+    fake.group_joined = (uint32_t)group->key;
+    return K_OK;
+}
+
+int svIntrDone(unsigned intr)
+{
+    (void)intr;
+    fake.interrupts_done++;
+    return K_OK;
+}
+
+int actorName(const KnCap *cap, char *old, const char *new_)
+{
+    (void)cap, (void)old;
+    memcpy(fake.name, new_, K_NAMEMAX);
+    return K_OK;
+}
+
+int uiBuild(KnUniqueId *ui, unsigned type, uint32_t site, uint32_t stamp)
+{
+    if (stamp == 0)
+        return K_EINVAL;
+    ui->uiHead = type << 27 | stamp;
+    ui->uiTail = site;
+    return K_OK;
+}
+
+const char *knStrError(int status)
+{
+    (void)status;
+    return "a failure";
+}
+
+int sysTime(KnTime *time)
+{
+    *time = fake.time;
+    return K_OK;
+}
+
+int threadDelay(KnTime delay)
+{
+    fake.time += delay;
+    return K_OK;
+}
