@@ -37,8 +37,8 @@
  *
  * Who asks
  *   Each request carries the credentials of the process. The server checks Unix permissions
- *   against them: search on each directory walked, write and sticky rules where names change, owner where
- *   attributes change; user 0 passes (execution needs one x bit). The groups beyond
+ *   against them: search on each directory walked, write and sticky rules where names change, owner
+ *   where attributes change; user 0 passes (execution needs one x bit). The groups beyond
  *   FILE_GROUPS_MAX do not count. The caller has applied the umask already.
  *
  * Regular files are segments
@@ -50,6 +50,8 @@
  *   the cache by.
  *   While a segment is cached, the Nucleus' local cache knows the file's size best. The server
  *   learns it with MpGetAccess and MpPushOut; the caller asks the local cache (sgStat) for st_size.
+ *   MpGetAccess for writing also sets the time of modification. A caller that knows the time better
+ *   (it saw the write) sets it by FILE_SETATTR with FILE_OPENED, which a write permits.
  *
  * Open nodes
  *   FILE_OPEN and FILE_CREATE hold the node: a file without names lives until FILE_CLOSE has been
@@ -61,8 +63,8 @@
 
 #include <stdint.h>
 
-#define FILE_GROUP_STAMP    0x200       /* static system group of om's request port */
-#define FILE_MAPPER_STAMP   0x201       /* static system group of om's mapper port */
+#define FILE_GROUP_STAMP    2           /* K_STAMP_OM: static system group of om's port */
+#define FILE_MAPPER_STAMP   3           /* K_STAMP_OM_MAPPER: of its mapper port */
 
 #define FILE_BODY_MAX       65536       /* bytes in the body of one request or reply */
 #define FILE_NAME_MAX       255         /* bytes in one component; longer: -ENAMETOOLONG */
@@ -185,14 +187,14 @@ struct file_credentials {
 
 /* The annex of a request. Unused fields are zero. */
 struct file_request {
-    uint16_t operation;         /* enum file_operation */
-    uint16_t flags;
+    uint32_t operation;         /* enum file_operation */
     uint16_t path_length;       /* first thing in the body */
     uint16_t second_length;     /* after it: second path, or text */
     uint64_t key;               /* the node, or the directory where the path begins */
     uint64_t root;              /* see Paths */
     struct file_credentials credentials;
-    uint32_t links_followed;
+    uint16_t flags;
+    uint16_t links_followed;
     union {
         uint64_t words[7];
         struct { uint32_t mode; } walk;
