@@ -1,0 +1,34 @@
+/* A block device, as om sees one: numbered bytes that can be read, written and made durable.
+ *
+ * The real one speaks the block protocol with a disk driver (disk.c); tests use a host file that can
+ * lose power at a chosen write (tests/servers/om/fake_disk.c). All functions may block the calling
+ * thread and may be called by several threads at once. Offsets and lengths are bytes, multiples of
+ * BLOCKDEV_UNIT. Writes that were answered may still be lost or reordered by a loss of power until
+ * flush has returned 0.
+ */
+#ifndef OM_BLOCKDEV_H
+#define OM_BLOCKDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOCKDEV_UNIT 512
+
+struct blockdev {
+    uint64_t size;              /* bytes */
+    bool     read_only;
+    int (*read)(struct blockdev *device, uint64_t offset, void *data, size_t length);
+    int (*write)(struct blockdev *device, uint64_t offset, const void *data, size_t length);
+    int (*flush)(struct blockdev *device);
+    /* The bytes read as zero from now on. NULL: write zeros instead (blockdev_zero does). */
+    int (*zero)(struct blockdev *device, uint64_t offset, uint64_t length);
+};
+
+/* Each returns 0 or an error of Linux made negative. A range outside of the device is -EIO. */
+int blockdev_read(struct blockdev *device, uint64_t offset, void *data, size_t length);
+int blockdev_write(struct blockdev *device, uint64_t offset, const void *data, size_t length);
+int blockdev_zero(struct blockdev *device, uint64_t offset, uint64_t length);
+int blockdev_flush(struct blockdev *device);
+
+#endif

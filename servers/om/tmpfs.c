@@ -1,0 +1,967 @@
+/* tmpfs: a file system in memory.
+ *
+ * Nodes and names live here. The contents of a file live in its segment's pages, in the Nucleus; only
+ * pages that are pushed out to us are kept here, in a sorted table for each file. A page that was never
+ * pushed out reads as zero. Space is counted when it is prepared, page by page, so that a full file
+ * system is noticed by the writer.
+ *
+ * A directory is a list in order of creation; an entry's cookie is a number that grows, so that entries keep
+ * their place while others come and go. Names are found by a hash table over all directories.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs.h"
+
+#define PAGE 4096u
+#define TMPFS_TYPE 0x01021994u
+#define NODES_MAX (1u << 24)
+#define FIRST_COOKIE 2u                 /* 0 and 1 are "." and ".." */
+
+struct page {
+    uint64_t index;
+    uint8_t *data;                      /* NULL: counted, but nothing was pushed out */
+};
+
+struct entry {
+    struct entry *next, *previous;      /* in the directory */
+    struct entry *hash_next;
+    struct node  *directory, *node;
+    uint64_t cookie;
+    uint32_t hash;
+    uint8_t  length;
+    char     name[];
+};
+
+struct node {
+    uint32_t number, generation;
+    uint32_t holds, links;
+    struct file_attributes attributes;  /* mode, owners, times, size, rdev */
+    char    *link;                      /* a symbolic link's text */
+    struct node  *parent;               /* of a directory */
+    struct entry *first, *last;         /* of a directory */
+    uint32_t entries;
+    uint64_t next_cookie;
+    struct page *pages;                 /* of a file, sorted by index */
+    size_t   page_count, page_room;
+};
+
+struct tmpfs {
+    struct fs fs;
+    struct node **nodes;                /* by number; NULL: free */
+    uint32_t node_room, node_count, next_free, generation;
+    struct entry **buckets;
+    uint32_t bucket_count, entry_count;
+    uint64_t pages_max, pages_used;     /* max 0: no limit */
+};
+
+static struct tmpfs *tmpfs_of(struct fs *fs)
+{
+    return (struct tmpfs *)fs;
+}
+
+static fs_id id_of(const struct node *node)
+{
+    return FS_ID(node->number, node->generation);
+}
+
+static struct node *node_of(struct fs *fs, fs_id id)
+{
+    struct tmpfs *tmpfs = tmpfs_of(fs);
+    uint32_t number = FS_ID_INODE(id);
+    struct node *node = number < tmpfs->node_room ? tmpfs->nodes[number] : NULL;
+
+    return node != NULL && id_of(node) == id ? node : NULL;
+}
+
+static uint32_t type_of(const struct node *node)
+{
+    return node->attributes.mode & S_IFMT;
+}
+
+enum { TIME_ACCESS = 1, TIME_MODIFY = 2, TIME_CHANGE = 4 };
+
+static void touch(struct fs *fs, struct node *node, unsigned which)
+{
+    struct file_attributes *attributes = &node->attributes;
+    struct file_time now;
+
+    fs->now(&now);
+    if ((which & TIME_ACCESS) != 0) {
+        attributes->atime = now.seconds;
+        attributes->atime_nanoseconds = now.nanoseconds;
+    }
+    if ((which & TIME_MODIFY) != 0) {
+        attributes->mtime = now.seconds;
+        attributes->mtime_nanoseconds = now.nanoseconds;
+    }
+    if ((which & TIME_CHANGE) != 0) {
+        attributes->ctime = now.seconds;
+        attributes->ctime_nanoseconds = now.nanoseconds;
+    }
+}
+
+/* Pages ------------------------------------------------------------------------- */
+
+/* The place of the page, or where it would be. */
+static size_t page_find(const struct node *node, uint64_t index)
+{
+    size_t low = 0, high = node->page_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (node->pages[middle].index < index)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool page_exists(const struct node *node, size_t place, uint64_t index)
+{
+    return place < node->page_count && node->pages[place].index == index;
+}
+
+static int page_count_add(struct tmpfs *tmpfs, struct node *node, size_t place, uint64_t index)
+{
+    if (tmpfs->pages_max != 0 && tmpfs->pages_used >= tmpfs->pages_max)
+        return -ENOSPC;
+    if (node->page_count == node->page_room) {
+        size_t room = node->page_room * 2 + 4;
+        struct page *bigger = realloc(node->pages, room * sizeof *bigger);
+
+        if (bigger == NULL)
+            return -ENOMEM;
+        node->pages = bigger;
+        node->page_room = room;
+    }
+    memmove(&node->pages[place + 1], &node->pages[place],
+            (node->page_count - place) * sizeof *node->pages);
+    node->pages[place] = (struct page){ index, NULL };
+    node->page_count++;
+    tmpfs->pages_used++;
+    return 0;
+}
+
+/* Pages [start, end) go. */
+static void pages_free(struct tmpfs *tmpfs, struct node *node, uint64_t start, uint64_t end)
+{
+    size_t first = page_find(node, start), last = page_find(node, end);
+
+    for (size_t i = first; i < last; i++)
+        free(node->pages[i].data);
+    memmove(&node->pages[first], &node->pages[last],
+            (node->page_count - last) * sizeof *node->pages);
+    node->page_count -= last - first;
+    tmpfs->pages_used -= last - first;
+}
+
+/* Zero some bytes of one page, if it is here. */
+static void page_clear(struct node *node, uint64_t offset, uint64_t length)
+{
+    size_t place = page_find(node, offset / PAGE);
+
+    if (length != 0 && page_exists(node, place, offset / PAGE) && node->pages[place].data != NULL)
+        memset(node->pages[place].data + offset % PAGE, 0, length);
+}
+
+/* Nodes ------------------------------------------------------------------------- */
+
+static int number_find(struct tmpfs *tmpfs, uint32_t *ret)
+{
+    if (tmpfs->node_count + 1 >= tmpfs->node_room) {
+        uint32_t room = tmpfs->node_room * 2 + 64;
+        struct node **bigger;
+
+        if (room > NODES_MAX)
+            return -ENOSPC;
+        bigger = realloc(tmpfs->nodes, room * sizeof *bigger);
+        if (bigger == NULL)
+            return -ENOMEM;
+        memset(bigger + tmpfs->node_room, 0, (room - tmpfs->node_room) * sizeof *bigger);
+        tmpfs->nodes = bigger;
+        tmpfs->node_room = room;
+    }
+    do {
+        if (++tmpfs->next_free >= tmpfs->node_room)
+            tmpfs->next_free = 1;
+    } while (tmpfs->nodes[tmpfs->next_free] != NULL);
+    *ret = tmpfs->next_free;
+    return 0;
+}
+
+static void node_free(struct tmpfs *tmpfs, struct node *node)
+{
+    pages_free(tmpfs, node, 0, UINT64_MAX);
+    tmpfs->nodes[node->number] = NULL;
+    tmpfs->node_count--;
+    free(node->pages);
+    free(node->link);
+    free(node);
+}
+
+static int node_new(struct tmpfs *tmpfs, const struct fs_new *new_node, struct node **ret)
+{
+    struct node *node = calloc(1, sizeof *node);
+    int error = node == NULL ? -ENOMEM : number_find(tmpfs, &node->number);
+
+    if (error == 0 && S_ISLNK(new_node->mode)) {
+        node->link = malloc(new_node->link_length + 1);
+        error = node->link == NULL ? -ENOMEM : 0;
+    }
+    if (error != 0) {
+        free(node);
+        return error;
+    }
+    if (node->link != NULL) {
+        memcpy(node->link, new_node->link, new_node->link_length);
+        node->link[new_node->link_length] = '\0';
+        node->attributes.size = new_node->link_length;
+    }
+    node->generation = ++tmpfs->generation & 0xffffff;
+    node->next_cookie = FIRST_COOKIE;
+    node->links = S_ISDIR(new_node->mode) ? 2 : 1;
+    node->attributes.mode = new_node->mode;
+    node->attributes.uid = new_node->uid;
+    node->attributes.gid = new_node->gid;
+    node->attributes.rdev = new_node->rdev;
+    touch(&tmpfs->fs, node, TIME_ACCESS | TIME_MODIFY | TIME_CHANGE);
+    tmpfs->nodes[node->number] = node;
+    tmpfs->node_count++;
+    *ret = node;
+    return 0;
+}
+
+static void node_free_if_unused(struct tmpfs *tmpfs, struct node *node)
+{
+    if (node->links == 0 && node->holds == 0)
+        node_free(tmpfs, node);
+}
+
+/* Entries ----------------------------------------------------------------------- */
+
+static uint32_t hash_of(const struct node *directory, const char *name, size_t length)
+{
+    uint32_t hash = directory->number * 2654435761u;
+
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (uint8_t)name[i]) * 16777619u;
+    return hash ^ hash >> 15;
+}
+
+static struct entry *entry_find(struct tmpfs *tmpfs, const struct node *directory, const char *name,
+                                size_t length)
+{
+    uint32_t hash = hash_of(directory, name, length);
+    struct entry *entry = tmpfs->buckets[hash & (tmpfs->bucket_count - 1)];
+
+    while (entry != NULL && !(entry->hash == hash && entry->directory == directory &&
+                              entry->length == length && memcmp(entry->name, name, length) == 0))
+        entry = entry->hash_next;
+    return entry;
+}
+
+static void buckets_grow(struct tmpfs *tmpfs)
+{
+    uint32_t count = tmpfs->bucket_count * 2;
+    struct entry **buckets = calloc(count, sizeof *buckets);
+
+    if (buckets == NULL)
+        return;                 /* it works with long chains, too */
+    for (uint32_t i = 0; i < tmpfs->bucket_count; i++)
+        while (tmpfs->buckets[i] != NULL) {
+            struct entry *entry = tmpfs->buckets[i];
+
+            tmpfs->buckets[i] = entry->hash_next;
+            entry->hash_next = buckets[entry->hash & (count - 1)];
+            buckets[entry->hash & (count - 1)] = entry;
+        }
+    free(tmpfs->buckets);
+    tmpfs->buckets = buckets;
+    tmpfs->bucket_count = count;
+}
+
+static int entry_add(struct tmpfs *tmpfs, struct node *directory, const char *name, size_t length,
+                     struct node *node)
+{
+    struct entry *entry = calloc(1, sizeof *entry + length);
+    struct entry **bucket;
+
+    if (entry == NULL)
+        return -ENOMEM;
+    if (tmpfs->entry_count > tmpfs->bucket_count)
+        buckets_grow(tmpfs);
+    entry->directory = directory;
+    entry->node = node;
+    entry->cookie = directory->next_cookie++;
+    entry->hash = hash_of(directory, name, length);
+    entry->length = (uint8_t)length;
+    memcpy(entry->name, name, length);
+    bucket = &tmpfs->buckets[entry->hash & (tmpfs->bucket_count - 1)];
+    entry->hash_next = *bucket;
+    *bucket = entry;
+    entry->previous = directory->last;
+    *(directory->last != NULL ? &directory->last->next : &directory->first) = entry;
+    directory->last = entry;
+    directory->entries++;
+    tmpfs->entry_count++;
+    return 0;
+}
+
+static void entry_remove(struct tmpfs *tmpfs, struct entry *entry)
+{
+    struct node *directory = entry->directory;
+    struct entry **place = &tmpfs->buckets[entry->hash & (tmpfs->bucket_count - 1)];
+
+    while (*place != entry)
+        place = &(*place)->hash_next;
+    *place = entry->hash_next;
+    *(entry->previous != NULL ? &entry->previous->next : &directory->first) = entry->next;
+    *(entry->next != NULL ? &entry->next->previous : &directory->last) = entry->previous;
+    directory->entries--;
+    tmpfs->entry_count--;
+    free(entry);
+}
+
+/* Operations --------------------------------------------------------------------- */
+
+static int tmpfs_begin(struct fs *fs)
+{
+    return fs->read_only ? -EROFS : 0;
+}
+
+static int tmpfs_root(struct fs *fs, fs_id *ret)
+{
+    *ret = fs->root;
+    return 0;
+}
+
+static int tmpfs_attributes(struct fs *fs, fs_id id, struct file_attributes *ret)
+{
+    const struct node *node = node_of(fs, id);
+
+    if (node == NULL)
+        return -ESTALE;
+    *ret = node->attributes;
+    ret->key = id;
+    ret->inode = node->number;
+    ret->links = node->links;
+    ret->blocks = node->page_count * (PAGE / 512);
+    ret->device = fs->number;
+    ret->block_size = PAGE;
+    if (type_of(node) == S_IFDIR)
+        ret->size = node->entries * 20 + 40;
+    return 0;
+}
+
+static int directory_of(struct fs *fs, fs_id id, struct node **ret)
+{
+    *ret = node_of(fs, id);
+    if (*ret == NULL)
+        return -ESTALE;
+    return type_of(*ret) == S_IFDIR ? 0 : -ENOTDIR;
+}
+
+static int tmpfs_lookup(struct fs *fs, fs_id directory, const char *name, size_t length, fs_id *ret)
+{
+    struct node *node;
+    struct entry *entry;
+    int error = directory_of(fs, directory, &node);
+
+    if (error != 0)
+        return error;
+    entry = entry_find(tmpfs_of(fs), node, name, length);
+    if (entry == NULL)
+        return -ENOENT;
+    *ret = id_of(entry->node);
+    return 0;
+}
+
+static int tmpfs_parent(struct fs *fs, fs_id directory, fs_id *ret)
+{
+    struct node *node;
+    int error = directory_of(fs, directory, &node);
+
+    if (error == 0)
+        *ret = id_of(node->parent);
+    return error;
+}
+
+static bool list_entry(uint8_t *buffer, size_t room, size_t *used, const struct node *node,
+                       const char *name, size_t length, uint64_t cookie)
+{
+    size_t size = (offsetof(struct dirent64, d_name) + length + 1 + 7) & ~(size_t)7;
+    struct dirent64 *entry = (void *)(buffer + *used);
+
+    if (size > room - *used)
+        return false;
+    memset(entry, 0, size);
+    entry->d_ino = node->number;
+    entry->d_off = (int64_t)cookie;
+    entry->d_reclen = (uint16_t)size;
+    entry->d_type = (uint8_t)(type_of(node) >> 12);
+    memcpy(entry->d_name, name, length);
+    *used += size;
+    return true;
+}
+
+static int tmpfs_readdir(struct fs *fs, fs_id directory, uint64_t cookie, void *buffer, size_t room,
+                         size_t *ret_used)
+{
+    struct node *node;
+    struct entry *entry;
+    bool fits = true;
+    int error = directory_of(fs, directory, &node);
+
+    *ret_used = 0;
+    if (error != 0)
+        return error;
+    if (cookie == 0)
+        fits = list_entry(buffer, room, ret_used, node, ".", 1, 1);
+    if (fits && cookie <= 1)
+        fits = list_entry(buffer, room, ret_used, node->parent, "..", 2, FIRST_COOKIE);
+    for (entry = node->first; fits && entry != NULL; entry = entry->next)
+        if (entry->cookie >= cookie)
+            fits = list_entry(buffer, room, ret_used, entry->node, entry->name, entry->length,
+                              entry->cookie + 1);
+    return !fits && *ret_used == 0 ? -EINVAL : 0;
+}
+
+static int tmpfs_readlink(struct fs *fs, fs_id id, char *buffer, size_t room, size_t *ret_length)
+{
+    const struct node *node = node_of(fs, id);
+
+    if (node == NULL)
+        return -ESTALE;
+    if (node->link == NULL)
+        return -EINVAL;
+    *ret_length = node->attributes.size < room ? node->attributes.size : room;
+    memcpy(buffer, node->link, *ret_length);
+    return 0;
+}
+
+static void size_set(struct fs *fs, struct node *node, uint64_t size)
+{
+    if (size < node->attributes.size) {
+        pages_free(tmpfs_of(fs), node, (size + PAGE - 1) / PAGE, UINT64_MAX);
+        if (size % PAGE != 0)
+            page_clear(node, size, PAGE - size % PAGE);
+    }
+    node->attributes.size = size;
+    touch(fs, node, TIME_MODIFY | TIME_CHANGE);
+}
+
+static int tmpfs_change(struct fs *fs, fs_id id, const struct fs_change *change)
+{
+    struct node *node = node_of(fs, id);
+    struct file_attributes *attributes;
+
+    if (node == NULL)
+        return -ESTALE;
+    attributes = &node->attributes;
+    if ((change->valid & FILE_SET_SIZE) != 0) {
+        if (type_of(node) != S_IFREG)
+            return type_of(node) == S_IFDIR ? -EISDIR : -EINVAL;
+        if (change->size > INT64_MAX - PAGE)
+            return -EFBIG;
+        size_set(fs, node, change->size);
+    }
+    if ((change->valid & FILE_SET_MODE) != 0)
+        attributes->mode = type_of(node) | (change->mode & 07777);
+    if ((change->valid & FILE_SET_UID) != 0)
+        attributes->uid = change->uid;
+    if ((change->valid & FILE_SET_GID) != 0)
+        attributes->gid = change->gid;
+    if ((change->valid & FILE_SET_ATIME) != 0) {
+        attributes->atime = change->atime.seconds;
+        attributes->atime_nanoseconds = change->atime.nanoseconds;
+    }
+    if ((change->valid & FILE_SET_MTIME) != 0) {
+        attributes->mtime = change->mtime.seconds;
+        attributes->mtime_nanoseconds = change->mtime.nanoseconds;
+    }
+    touch(fs, node, TIME_CHANGE);
+    return 0;
+}
+
+/* A directory without a name takes no new ones. */
+static int living_directory_of(struct fs *fs, fs_id id, struct node **ret)
+{
+    int error = directory_of(fs, id, ret);
+
+    return error == 0 && (*ret)->links == 0 ? -ENOENT : error;
+}
+
+static int tmpfs_create(struct fs *fs, fs_id directory, const char *name, size_t length,
+                        const struct fs_new *new_node, fs_id *ret)
+{
+    struct tmpfs *tmpfs = tmpfs_of(fs);
+    struct node *parent, *node;
+    int error = living_directory_of(fs, directory, &parent);
+
+    if (error == 0 && entry_find(tmpfs, parent, name, length) != NULL)
+        error = -EEXIST;
+    if (error == 0)
+        error = node_new(tmpfs, new_node, &node);
+    if (error != 0)
+        return error;
+    error = entry_add(tmpfs, parent, name, length, node);
+    if (error != 0) {
+        node_free(tmpfs, node);
+        return error;
+    }
+    if (type_of(node) == S_IFDIR) {
+        node->parent = parent;
+        parent->links++;
+    }
+    touch(fs, parent, TIME_MODIFY | TIME_CHANGE);
+    *ret = id_of(node);
+    return 0;
+}
+
+static int tmpfs_link(struct fs *fs, fs_id id, fs_id directory, const char *name, size_t length)
+{
+    struct tmpfs *tmpfs = tmpfs_of(fs);
+    struct node *parent, *node = node_of(fs, id);
+    int error = living_directory_of(fs, directory, &parent);
+
+    if (error != 0 || node == NULL)
+        return error != 0 ? error : -ESTALE;
+    if (type_of(node) == S_IFDIR)
+        return -EPERM;
+    if (node->links == 0)
+        return -ENOENT;
+    if (entry_find(tmpfs, parent, name, length) != NULL)
+        return -EEXIST;
+    error = entry_add(tmpfs, parent, name, length, node);
+    if (error != 0)
+        return error;
+    node->links++;
+    touch(fs, node, TIME_CHANGE);
+    touch(fs, parent, TIME_MODIFY | TIME_CHANGE);
+    return 0;
+}
+
+/* The node of an entry that is going away has one name less. */
+static void name_lost(struct fs *fs, struct node *parent, struct node *node)
+{
+    if (type_of(node) == S_IFDIR) {
+        node->links = 0;
+        parent->links--;
+    } else {
+        node->links--;
+    }
+    touch(fs, node, TIME_CHANGE);
+    node_free_if_unused(tmpfs_of(fs), node);
+}
+
+static int name_remove(struct fs *fs, fs_id directory, const char *name, size_t length,
+                       bool is_directory)
+{
+    struct node *parent, *node;
+    struct entry *entry;
+    int error = directory_of(fs, directory, &parent);
+
+    if (error != 0)
+        return error;
+    entry = entry_find(tmpfs_of(fs), parent, name, length);
+    if (entry == NULL)
+        return -ENOENT;
+    node = entry->node;
+    if (is_directory != (type_of(node) == S_IFDIR))
+        return is_directory ? -ENOTDIR : -EISDIR;
+    if (is_directory && node->entries != 0)
+        return -ENOTEMPTY;
+    entry_remove(tmpfs_of(fs), entry);
+    touch(fs, parent, TIME_MODIFY | TIME_CHANGE);
+    name_lost(fs, parent, node);
+    return 0;
+}
+
+static int tmpfs_unlink(struct fs *fs, fs_id directory, const char *name, size_t length)
+{
+    return name_remove(fs, directory, name, length, false);
+}
+
+static int tmpfs_rmdir(struct fs *fs, fs_id directory, const char *name, size_t length)
+{
+    return name_remove(fs, directory, name, length, true);
+}
+
+static bool is_above(const struct tmpfs *tmpfs, const struct node *above, const struct node *inside)
+{
+    const struct node *root = tmpfs->nodes[FS_ID_INODE(tmpfs->fs.root)];
+
+    while (inside != above && inside != root)
+        inside = inside->parent;
+    return inside == above;
+}
+
+static int rename_check(struct fs *fs, const struct entry *from, const struct entry *to,
+                        const struct node *to_directory, uint32_t flags)
+{
+    if (from == NULL || ((flags & FILE_RENAME_EXCHANGE) != 0 && to == NULL))
+        return -ENOENT;
+    if ((flags & FILE_RENAME_NOREPLACE) != 0 && to != NULL)
+        return -EEXIST;
+    if (type_of(from->node) == S_IFDIR && is_above(tmpfs_of(fs), from->node, to_directory))
+        return -EINVAL;
+    if (to == NULL)
+        return 0;
+    if ((flags & FILE_RENAME_EXCHANGE) != 0)
+        return type_of(to->node) == S_IFDIR &&
+               is_above(tmpfs_of(fs), to->node, from->directory) ? -EINVAL : 0;
+    if ((type_of(from->node) == S_IFDIR) != (type_of(to->node) == S_IFDIR))
+        return type_of(to->node) == S_IFDIR ? -EISDIR : -ENOTDIR;
+    return type_of(to->node) == S_IFDIR && to->node->entries != 0 ? -ENOTEMPTY : 0;
+}
+
+/* A directory moved from one parent to another. */
+static void parent_set(struct node *node, struct node *from, struct node *to)
+{
+    if (type_of(node) != S_IFDIR)
+        return;
+    node->parent = to;
+    from->links--;
+    to->links++;
+}
+
+static void exchange(struct entry *one, struct entry *other)
+{
+    struct node *node = one->node;
+
+    parent_set(one->node, one->directory, other->directory);
+    parent_set(other->node, other->directory, one->directory);
+    one->node = other->node;
+    other->node = node;
+}
+
+static int tmpfs_rename(struct fs *fs, fs_id from_id, const char *from_name, size_t from_length,
+                        fs_id to_id, const char *to_name, size_t to_length, uint32_t flags)
+{
+    struct tmpfs *tmpfs = tmpfs_of(fs);
+    struct node *from_directory, *to_directory, *moved, *lost = NULL;
+    struct entry *from, *to;
+    int error = directory_of(fs, from_id, &from_directory);
+
+    if (error == 0)
+        error = living_directory_of(fs, to_id, &to_directory);
+    if (error != 0)
+        return error;
+    from = entry_find(tmpfs, from_directory, from_name, from_length);
+    to = entry_find(tmpfs, to_directory, to_name, to_length);
+    error = rename_check(fs, from, to, to_directory, flags);
+    if (error != 0)
+        return error;
+    if (to != NULL && to->node == from->node)
+        return 0;
+    moved = from->node;
+    if ((flags & FILE_RENAME_EXCHANGE) != 0) {
+        exchange(from, to);
+    } else if (to != NULL) {
+        lost = to->node;
+        to->node = moved;
+    } else {
+        error = entry_add(tmpfs, to_directory, to_name, to_length, moved);
+        if (error != 0)
+            return error;
+    }
+    if ((flags & FILE_RENAME_EXCHANGE) == 0) {
+        parent_set(moved, from_directory, to_directory);
+        entry_remove(tmpfs, from);
+    }
+    touch(fs, from_directory, TIME_MODIFY | TIME_CHANGE);
+    touch(fs, to_directory, TIME_MODIFY | TIME_CHANGE);
+    touch(fs, moved, TIME_CHANGE);
+    if (lost != NULL)
+        name_lost(fs, to_directory, lost);
+    return 0;
+}
+
+static int tmpfs_hold(struct fs *fs, fs_id id)
+{
+    struct node *node = node_of(fs, id);
+
+    if (node == NULL)
+        return -ESTALE;
+    node->holds++;
+    return 0;
+}
+
+static void tmpfs_release(struct fs *fs, fs_id id)
+{
+    struct node *node = node_of(fs, id);
+
+    if (node == NULL || node->holds == 0)
+        return;
+    node->holds--;
+    node_free_if_unused(tmpfs_of(fs), node);
+}
+
+static bool tmpfs_is_busy(struct fs *fs)
+{
+    struct tmpfs *tmpfs = tmpfs_of(fs);
+
+    for (uint32_t i = 0; i < tmpfs->node_room; i++)
+        if (tmpfs->nodes[i] != NULL && tmpfs->nodes[i]->holds > 0)
+            return true;
+    return false;
+}
+
+static int file_of(struct fs *fs, fs_id id, struct node **ret)
+{
+    *ret = node_of(fs, id);
+    if (*ret == NULL)
+        return -ESTALE;
+    if (type_of(*ret) == S_IFREG)
+        return 0;
+    return type_of(*ret) == S_IFDIR ? -EISDIR : -EINVAL;
+}
+
+static int tmpfs_pull(struct fs *fs, fs_id id, uint64_t offset, void *data, size_t length,
+                      size_t *ret_length)
+{
+    struct node *node;
+    int error = file_of(fs, id, &node);
+
+    *ret_length = 0;
+    if (error != 0 || offset >= node->attributes.size)
+        return error;
+    if (length > node->attributes.size - offset)
+        length = (size_t)(node->attributes.size - offset);
+    for (size_t done = 0, step; done < length; done += step) {
+        uint64_t at = offset + done;
+        size_t place = page_find(node, at / PAGE);
+
+        step = PAGE - at % PAGE < length - done ? PAGE - at % PAGE : length - done;
+        if (page_exists(node, place, at / PAGE) && node->pages[place].data != NULL)
+            memcpy((uint8_t *)data + done, node->pages[place].data + at % PAGE, step);
+        else
+            memset((uint8_t *)data + done, 0, step);
+    }
+    *ret_length = length;
+    return 0;
+}
+
+/* Count all pages of [first, end); what was counted stays when it fails half-way. */
+static int pages_count(struct fs *fs, struct node *node, uint64_t first, uint64_t end)
+{
+    for (uint64_t index = first; index < end; index++) {
+        size_t place = page_find(node, index);
+        int error = page_exists(node, place, index) ? 0 : page_count_add(tmpfs_of(fs), node, place,
+                                                                         index);
+
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+static int tmpfs_prepare(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint64_t size,
+                         uint64_t *ret_end)
+{
+    struct node *node;
+    int error = fs->read_only ? -EROFS : file_of(fs, id, &node);
+
+    if (error != 0)
+        return error;
+    if (offset + length < offset || offset + length > INT64_MAX - PAGE)
+        return -EFBIG;
+    error = pages_count(fs, node, offset / PAGE, (offset + length + PAGE - 1) / PAGE);
+    if (error != 0)
+        return error;
+    if (size > node->attributes.size)
+        node->attributes.size = size;
+    touch(fs, node, TIME_MODIFY | TIME_CHANGE);
+    *ret_end = offset + length;
+    return 0;
+}
+
+static int page_push(struct fs *fs, struct node *node, uint64_t offset, const uint8_t *data,
+                     size_t length)
+{
+    size_t place = page_find(node, offset / PAGE);
+    int error = 0;
+
+    if (!page_exists(node, place, offset / PAGE))
+        error = page_count_add(tmpfs_of(fs), node, place, offset / PAGE);
+    if (error == 0 && node->pages[place].data == NULL) {
+        node->pages[place].data = calloc(1, PAGE);
+        if (node->pages[place].data == NULL)
+            error = -ENOMEM;
+    }
+    if (error == 0)
+        memcpy(node->pages[place].data + offset % PAGE, data, length);
+    return error;
+}
+
+static int tmpfs_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t length,
+                      uint64_t size)
+{
+    struct node *node;
+    int error = file_of(fs, id, &node);
+
+    if (error != 0)
+        return error;
+    if (size > node->attributes.size)
+        node->attributes.size = size;
+    if (offset >= node->attributes.size)
+        return 0;
+    if (length > node->attributes.size - offset)
+        length = (size_t)(node->attributes.size - offset);
+    for (size_t done = 0, step; done < length && error == 0; done += step) {
+        uint64_t at = offset + done;
+
+        step = PAGE - at % PAGE < length - done ? PAGE - at % PAGE : length - done;
+        error = page_push(fs, node, at, (const uint8_t *)data + done, step);
+    }
+    return error;
+}
+
+static void hole_punch(struct fs *fs, struct node *node, uint64_t offset, uint64_t end)
+{
+    uint64_t first = (offset + PAGE - 1) / PAGE, last = end / PAGE;
+
+    if (first > last) {
+        page_clear(node, offset, end - offset);
+        return;
+    }
+    page_clear(node, offset, first * PAGE - offset);
+    page_clear(node, last * PAGE, end - last * PAGE);
+    pages_free(tmpfs_of(fs), node, first, last);
+}
+
+static int tmpfs_allocate(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint32_t mode)
+{
+    struct node *node;
+    uint64_t end = offset + length;
+    int error = file_of(fs, id, &node);
+
+    if (error != 0)
+        return error;
+    if (length == 0 || end < offset)
+        return -EINVAL;
+    if (end > INT64_MAX - PAGE)
+        return -EFBIG;
+    if (mode == (FILE_ALLOCATE_PUNCH_HOLE | FILE_ALLOCATE_KEEP_SIZE)) {
+        hole_punch(fs, node, offset, end);
+        touch(fs, node, TIME_MODIFY | TIME_CHANGE);
+        return 0;
+    }
+    if ((mode & ~FILE_ALLOCATE_KEEP_SIZE) != 0)
+        return -EOPNOTSUPP;
+    error = pages_count(fs, node, offset / PAGE, (end + PAGE - 1) / PAGE);
+    if (error == 0 && mode == 0 && end > node->attributes.size)
+        node->attributes.size = end;
+    return error;
+}
+
+static void tmpfs_settle(struct fs *fs, fs_id id)
+{
+    (void)fs, (void)id;
+}
+
+static int tmpfs_sync(struct fs *fs)
+{
+    (void)fs;
+    return 0;
+}
+
+static bool tmpfs_is_changed(struct fs *fs)
+{
+    (void)fs;
+    return false;
+}
+
+static int tmpfs_statfs(struct fs *fs, struct file_statfs *ret)
+{
+    struct tmpfs *tmpfs = tmpfs_of(fs);
+
+    memset(ret, 0, sizeof *ret);
+    ret->blocks = tmpfs->pages_max;
+    ret->blocks_free = ret->blocks_available =
+        tmpfs->pages_max > tmpfs->pages_used ? tmpfs->pages_max - tmpfs->pages_used : 0;
+    ret->inodes = NODES_MAX;
+    ret->inodes_free = NODES_MAX - tmpfs->node_count;
+    ret->id = fs->number;
+    ret->block_size = PAGE;
+    ret->type = TMPFS_TYPE;
+    ret->name_max = FILE_NAME_MAX;
+    ret->flags = fs->read_only ? 1 : 0;
+    return 0;
+}
+
+static int tmpfs_unmount(struct fs *fs)
+{
+    struct tmpfs *tmpfs = tmpfs_of(fs);
+
+    for (uint32_t i = 0; i < tmpfs->bucket_count; i++)
+        while (tmpfs->buckets[i] != NULL)
+            entry_remove(tmpfs, tmpfs->buckets[i]);
+    for (uint32_t i = 0; i < tmpfs->node_room; i++)
+        if (tmpfs->nodes[i] != NULL)
+            node_free(tmpfs, tmpfs->nodes[i]);
+    free(tmpfs->nodes);
+    free(tmpfs->buckets);
+    pthread_mutex_destroy(&fs->lock);
+    free(tmpfs);
+    return 0;
+}
+
+static const struct fs_operations tmpfs_operations = {
+    .name = "tmpfs",
+    .begin = tmpfs_begin,
+    .root = tmpfs_root,
+    .attributes = tmpfs_attributes,
+    .lookup = tmpfs_lookup,
+    .parent = tmpfs_parent,
+    .readdir = tmpfs_readdir,
+    .readlink = tmpfs_readlink,
+    .change = tmpfs_change,
+    .create = tmpfs_create,
+    .link = tmpfs_link,
+    .unlink = tmpfs_unlink,
+    .rmdir = tmpfs_rmdir,
+    .rename = tmpfs_rename,
+    .hold = tmpfs_hold,
+    .release = tmpfs_release,
+    .is_busy = tmpfs_is_busy,
+    .pull = tmpfs_pull,
+    .prepare = tmpfs_prepare,
+    .push = tmpfs_push,
+    .allocate = tmpfs_allocate,
+    .settle = tmpfs_settle,
+    .sync = tmpfs_sync,
+    .is_changed = tmpfs_is_changed,
+    .statfs = tmpfs_statfs,
+    .unmount = tmpfs_unmount,
+};
+
+int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret)
+{
+    const struct fs_new root = { .mode = S_IFDIR | (mode & 07777) };
+    struct tmpfs *tmpfs = calloc(1, sizeof *tmpfs);
+    struct node *node;
+
+    if (tmpfs == NULL)
+        return -ENOMEM;
+    tmpfs->fs.operations = &tmpfs_operations;
+    tmpfs->fs.now = fs_clock;
+    tmpfs->pages_max = (size + PAGE - 1) / PAGE;
+    tmpfs->bucket_count = 64;
+    tmpfs->buckets = calloc(tmpfs->bucket_count, sizeof *tmpfs->buckets);
+    pthread_mutex_init(&tmpfs->fs.lock, NULL);
+    if (tmpfs->buckets == NULL || node_new(tmpfs, &root, &node) != 0) {
+        tmpfs_unmount(&tmpfs->fs);
+        return -ENOMEM;
+    }
+    node->parent = node;
+    tmpfs->fs.root = id_of(node);
+    *ret = &tmpfs->fs;
+    return 0;
+}
