@@ -10,10 +10,10 @@ struct list {
 };
 
 #define LIST_OWNER(link_pointer, type, member) ((type *)((char *)(link_pointer)-offsetof(type, member)))
-#define LIST_FOR_EACH(link, list) for (struct list *link = (list)->next; link != (list); link = link->next)
+#define LIST_FOR_EACH(link, head) for (struct list *link = (head)->next; link != (head); link = link->next)
 /* The body may remove <link>. */
-#define LIST_FOR_EACH_SAFE(link, following, list)                                                          \
-    for (struct list *link = (list)->next, *following = link->next; link != (list); link = following, following = link->next)
+#define LIST_FOR_EACH_SAFE(link, following, head)                                                          \
+    for (struct list *link = (head)->next, *following = link->next; link != (head); link = following, following = link->next)
 
 static inline void list_init(struct list *list) { list->next = list->previous = list; }
 static inline bool list_is_empty(const struct list *list) { return list->next == list; }

@@ -39,6 +39,13 @@ int vm_word(struct thread *thread, struct actor *actor, vaddr_t address, uint32_
 void *vm_pin(struct actor *actor, vaddr_t address, size_t size, bool write);
 void vm_unpin(struct actor *actor, vaddr_t address, size_t size);
 
+/* For the loader: what rgnAllocate and rgnSetProtect do to <actor>, <rgn> in the Nucleus's memory. Never wait: a fresh region can be filled by
+ * vm_copy_out with thread NULL. */
+int vm_region_allocate(struct actor *actor, KnRgnDesc *rgn);
+int vm_region_protect(struct actor *actor, const KnRgnDesc *rgn);
+/* For actorStat and ps: how many regions an actor has, and the bytes of frames mapped in it. */
+void vm_actor_counts(struct actor *actor, uint32_t *ret_regions, uint64_t *ret_bytes);
+
 /* The nucleus calls of <mem/chMem.h> and <mem/chMapper.h>, with arguments as in the call record: call_rgnAllocate(struct thread *) and so on,
  * declared from calls.def in call.h and written in memory/.c files. Replies of mappers come by nucleus_call's completion (kcall.h). */
 
