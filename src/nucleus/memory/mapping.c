@@ -136,7 +136,7 @@ static void quarantine_add(struct vm_space *space, frame_t frame)
         return;
     }
     struct quarantine *quarantine = &space->quarantine;
-    host_ticket_t ticket = host_space_ticket(space->host);
+    host_ticket_t ticket = space_takes_orders(space) ? host_space_ticket(space->host) : UINT64_MAX;
     if (quarantine->count > 0) {
         struct quarantined *last = &quarantine->entries[(quarantine->head + quarantine->count - 1) & (quarantine->room - 1)];
         if (last->first + last->count == frame && last->count < UINT32_MAX) {
@@ -167,7 +167,7 @@ void mapping_reported(struct vm_space *space)
 
 void mapping_submit(struct vm_space *space)
 {
-    if (space->host != NULL && space->quarantine.count > 0)
+    if (space_takes_orders(space) && space->quarantine.count > 0)
         host_space_commit(space->host);
 }
 
@@ -179,6 +179,12 @@ static inline bool entries_join(uint32_t before, uint32_t entry)
     return entry_protection(before) == entry_protection(entry) && entry_frame(before) + 1 == entry_frame(entry);
 }
 
+/* Does one of the machine's mappings begin with <entry>, <before> being the entry before it? */
+static inline unsigned entry_begins(uint32_t before, uint32_t entry)
+{
+    return entry != 0 && (before == 0 || !entries_join(before, entry));
+}
+
 /* How many of the machine's mappings begin in [from, to]. */
 static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
 {
@@ -186,8 +192,7 @@ static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
     page_t expected = from, page = from;
     uint64_t count = 0;
     while (tree_next(&space->table, &page, to + 1, &entry)) {
-        if (page != expected || before == 0 || !entries_join(before, entry))
-            count++;
+        count += entry_begins(page == expected ? before : 0, entry);
         before = entry;
         expected = ++page;
     }
@@ -203,15 +208,18 @@ static void entry_drop(struct vm_space *space, page_t page, uint32_t entry)
 
 void mapping_set(struct vm_space *space, page_t page, frame_t first, size_t count, unsigned protection)
 {
-    uint64_t before = mappings_in(space, page, page + count);
-    if (space->host != NULL)
+    uint32_t before = page == 0 ? 0 : mapping_get(space, page - 1), old_before = before, last = 0;
+    int64_t begins = 0;
+    if (space_takes_orders(space))
         host_space_map(space->host, ADDRESS_OF(page), first, count, protection);
     struct tree_node *leaf = NULL;
     for (size_t i = 0; i < count; i++) {
         if (leaf == NULL || (page + i) % TREE_WAYS == 0)
             leaf = tree_leaf_make(&space->table, page + i);
         uint32_t *slot = &leaf->slot[(page + i) % TREE_WAYS], old = *slot;
-        *slot = (uint32_t)protection << ENTRY_SHIFT | (first + i);
+        *slot = last = (uint32_t)protection << ENTRY_SHIFT | (first + i);
+        begins -= entry_begins(old_before, old);
+        old_before = old;
         if (old != 0 && entry_frame(old) == first + i)
             continue;
         leaf->used += old == 0;
@@ -221,7 +229,10 @@ void mapping_set(struct vm_space *space, page_t page, frame_t first, size_t coun
         reverse_add(first + i, where_of(space, page + i));
         space->mapped++;
     }
-    space->machine_mappings += mappings_in(space, page, page + count) - before;
+    uint32_t next = mapping_get(space, page + count);
+    begins += entry_begins(before, (uint32_t)protection << ENTRY_SHIFT | first);
+    begins += (int)entry_begins(last, next) - (int)entry_begins(old_before, next);
+    space->machine_mappings += begins;
 }
 
 void mapping_remove(struct vm_space *space, page_t from, page_t to)
@@ -234,7 +245,7 @@ void mapping_remove(struct vm_space *space, page_t from, page_t to)
     first = last = page;
     for (; tree_next(&space->table, &page, to, &entry); page++)
         last = page;
-    if (space->host != NULL)
+    if (space_takes_orders(space))
         host_space_unmap(space->host, ADDRESS_OF(first), last + 1 - first);
     for (page = first; tree_next(&space->table, &page, last + 1, &entry); page++) {
         tree_set(&space->table, page, 0);
@@ -246,7 +257,7 @@ void mapping_remove(struct vm_space *space, page_t from, page_t to)
 /* One order for pages without holes that get the same protection. */
 static void protect_run(struct vm_space *space, page_t from, page_t to, unsigned protection)
 {
-    if (space->host != NULL && from < to)
+    if (space_takes_orders(space) && from < to)
         host_space_protect(space->host, ADDRESS_OF(from), to - from, protection);
     for (page_t page = from; page < to; page++) {
         struct tree_node *leaf = tree_leaf_make(&space->table, page);

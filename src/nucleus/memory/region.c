@@ -193,6 +193,8 @@ int region_split(struct vm_space *space, page_t page)
 
 void region_remove(struct vm_space *space, size_t index, size_t count, bool pages)
 {
+    if (count == 0)
+        return;
     for (size_t i = index; i < index + count; i++) {
         struct region *region = space->regions[i];
         if (pages && region_is_private(region))

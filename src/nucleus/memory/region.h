@@ -81,10 +81,15 @@ struct vm_space {
     page_t dying_at;           /* how far the taking apart got */
 };
 
+/* May orders be given? */
+static inline bool space_takes_orders(const struct vm_space *space) { return space->host != NULL && space->actor != NULL; }
+
 /* space.c */
 void space_init(void);
 struct vm_space *space_by_id(uint32_t id);
 extern struct list all_spaces;
+/* Leave the CPU to others for once, in the middle of long work: returns K_BLOCKED, or K_OK if nobody can wait. */
+int space_pause(struct thread *thread);
 /* Wait until the space's machine has reported <ticket>: K_OK if it has, K_BLOCKED, or with <thread> NULL K_EFAULT. */
 int space_await(struct vm_space *space, host_ticket_t ticket, struct thread *thread);
 /* May pages that this space shares with others be read as final? Same results. */
@@ -114,6 +119,8 @@ static inline page_t region_cache_page(const struct region *region, page_t page)
 
 /* object.c */
 struct object *object_create(void);
+/* Make a region's private pages shared: its object becomes one that others can have windows on. K_ENOMEM. */
+int object_share(struct region *region);
 void object_ref(struct object *object);
 void object_unref(struct object *object);
 
@@ -129,11 +136,13 @@ struct range {
 };
 /* Check a descriptor for a new region in <space> and find its place; with K_OVERWRITE nothing is freed yet. */
 int range_for_new(struct vm_space *space, const KnRgnDesc *rgn, struct range *ret_range);
+/* What is kept of a descriptor's options. */
+uint32_t region_options(uint32_t options);
 /* Check one that names what is there: holes allowed. */
 int range_of(struct vm_space *space, VmAddr start, VmSize size, struct range *ret_range);
 /* The space of the actor that capability argument <index> names. */
 int call_space(struct thread *thread, unsigned index, struct vm_space **ret_space);
-/* Free the range if asked, add the region, tell the caller where. */
+/* Free the range if asked, add the region, tell the caller where (<thread> NULL: only *rgn). */
 int region_place(struct thread *thread, struct vm_space *space, KnRgnDesc *rgn, uint64_t argument, struct range range, struct region *model);
 
 #endif

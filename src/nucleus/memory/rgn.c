@@ -18,7 +18,7 @@ int call_space(struct thread *thread, unsigned index, struct vm_space **ret_spac
     if (status != K_OK)
         return status;
     *ret_space = actor->vm;
-    return actor->vm != NULL ? K_OK : K_EUNKNOWN;
+    return actor->vm != NULL && actor->vm->actor != NULL ? K_OK : K_EUNKNOWN;
 }
 
 /* Bytes to pages, rounded up; 0 if there is none or no space has so many. */
@@ -42,6 +42,11 @@ static bool options_are_good(uint32_t options)
 {
     uint32_t inheritance = options & INHERITANCE;
     return (options & ~OPTIONS_KNOWN) == 0 && (inheritance & (inheritance - 1)) == 0;
+}
+
+uint32_t region_options(uint32_t options)
+{
+    return (options & OPTIONS_KEPT) | (options & INHERITANCE ? 0 : K_INHERITCOPY);
 }
 
 #define ALIGN_LARGE (1u << TREE_BITS << TREE_BITS) /* pages; large regions lie alike in the nodes of their trees */
@@ -81,23 +86,38 @@ static void populate(struct vm_space *space, struct range range)
 
 int region_place(struct thread *thread, struct vm_space *space, KnRgnDesc *rgn, uint64_t argument, struct range range, struct region *model)
 {
-    KnRgnDesc result = *rgn;
-    result.startAddr = ADDRESS_OF(range.start);
-    result.size = (range.end - range.start) * PAGE_SIZE;
-    int status = call_out(thread, argument, &result, sizeof result);
+    int status = K_OK;
+    rgn->startAddr = ADDRESS_OF(range.start);
+    rgn->size = (range.end - range.start) * PAGE_SIZE;
+    if (thread != NULL)
+        status = call_out(thread, argument, rgn, sizeof *rgn);
     if (status == K_OK && rgn->options & K_OVERWRITE)
         status = region_free_range(space, range.start, range.end);
     if (status != K_OK)
         return status;
     model->start = range.start;
     model->end = range.end;
-    model->options = rgn->options & OPTIONS_KEPT;
-    if (!(model->options & INHERITANCE))
-        model->options |= K_INHERITCOPY;
+    model->options = region_options(rgn->options);
     model->opaque = rgn->opaque;
     status = region_add(space, model);
     if (status == K_OK && rgn->options & K_NODEMAND)
         populate(space, range);
+    return status;
+}
+
+/* A region of zeros; with K_INHERITSHARE its pages are made to be shared from the beginning. */
+static int allocate(struct vm_space *space, KnRgnDesc *rgn, struct range range, struct thread *thread, uint64_t argument)
+{
+    struct region model = {.object = &space->own, .object_page = range.start, .cache_bytes = UINT64_MAX};
+    if (rgn->options & K_INHERITSHARE) {
+        model.object = object_create();
+        if (model.object == NULL)
+            return K_ENOMEM;
+        object_ref(model.object);
+    }
+    int status = region_place(thread, space, rgn, argument, range, &model);
+    if (model.object != &space->own)
+        object_unref(model.object);
     return status;
 }
 
@@ -111,18 +131,17 @@ int64_t call_rgnAllocate(struct thread *thread)
         status = call_in(thread, thread->call.arg[1], &rgn, sizeof rgn);
     if (status == K_OK)
         status = range_for_new(space, &rgn, &range);
-    if (status != K_OK)
-        return status < 0 ? status : K_EINVAL;
-    struct region model = {.object = &space->own, .object_page = range.start, .cache_bytes = UINT64_MAX};
-    if (rgn.options & K_INHERITSHARE) {
-        model.object = object_create();
-        if (model.object == NULL)
-            return K_ENOMEM;
-        object_ref(model.object);
-    }
-    status = region_place(thread, space, &rgn, thread->call.arg[1], range, &model);
-    if (rgn.options & K_INHERITSHARE)
-        object_unref(model.object);
+    if (status == K_OK)
+        status = allocate(space, &rgn, range, thread, thread->call.arg[1]);
+    return status > 0 ? K_EINVAL : status;
+}
+
+int vm_region_allocate(struct actor *actor, KnRgnDesc *rgn)
+{
+    struct range range;
+    int status = range_for_new(actor->vm, rgn, &range);
+    if (status == K_OK)
+        status = allocate(actor->vm, rgn, range, NULL, 0);
     return status;
 }
 
@@ -178,20 +197,30 @@ static void mappings_follow(struct vm_space *space, struct range range)
     }
 }
 
+static int range_protect(struct vm_space *space, struct range range, uint32_t options)
+{
+    if (!options_are_good(options))
+        return K_EINVAL;
+    int status = options_change(space, range, PROTECTION | K_RESERVED, options & (PROTECTION | K_RESERVED));
+    mappings_follow(space, range);
+    region_merge_range(space, range.start, range.end);
+    return status;
+}
+
 int64_t call_rgnSetProtect(struct thread *thread)
 {
     struct vm_space *space;
     struct range range;
     KnRgnDesc rgn;
     int status = call_range(thread, &space, &rgn, &range);
-    if (status != K_OK)
-        return status;
-    if (!options_are_good(rgn.options))
-        return K_EINVAL;
-    status = options_change(space, range, PROTECTION | K_RESERVED, rgn.options & (PROTECTION | K_RESERVED));
-    mappings_follow(space, range);
-    region_merge_range(space, range.start, range.end);
-    return status;
+    return status == K_OK ? range_protect(space, range, rgn.options) : status;
+}
+
+int vm_region_protect(struct actor *actor, const KnRgnDesc *rgn)
+{
+    struct range range;
+    int status = range_of(actor->vm, rgn->startAddr, rgn->size, &range);
+    return status == K_OK ? range_protect(actor->vm, range, rgn->options) : status;
 }
 
 int64_t call_rgnSetInherit(struct thread *thread)
@@ -235,4 +264,10 @@ int64_t call_rgnStat(struct thread *thread)
         stat.pagesPrivate = tree_count(&region->object->tree, region->object_page,
                                        region->object_page + (region->end - region->start), UINT64_MAX);
     return call_out(thread, thread->call.arg[2], &stat, sizeof stat);
+}
+
+void vm_actor_counts(struct actor *actor, uint32_t *ret_regions, uint64_t *ret_bytes)
+{
+    *ret_regions = actor->vm == NULL ? 0 : actor->vm->region_count;
+    *ret_bytes = actor->vm == NULL ? 0 : actor->vm->mapped * PAGE_SIZE;
 }

@@ -1,7 +1,8 @@
 /* space.c: address spaces: their birth, their end, and what is freed in steps.
  *
  * A space ends in two ways that come in any order: its actor is deleted (vm_space_destroy: regions and pages go), and its machine is
- * reported dead (vm_space_gone: what was mapped goes). After both it is taken apart, in steps, and freed.
+ * reported dead (vm_space_gone: what was mapped goes). After both it is taken apart, in steps, and freed; until vm_space_gone returns, actor->vm
+ * stays what it was. No order is given after the first of the two.
  */
 #include <host/event.h>
 #include <host/supervisor.h>
@@ -72,9 +73,8 @@ int vm_space_create(struct actor *actor)
 void vm_space_destroy(struct actor *actor)
 {
     struct vm_space *space = actor->vm;
-    if (space == NULL)
+    if (space == NULL || space->actor == NULL)
         return;
-    actor->vm = NULL;
     space->actor = NULL;
     region_remove(space, 0, space->region_count, false);
     tree_remove(&space->own.tree, 0, (page_t)1 << (TREE_BITS * TREE_LEVEL_MAX));
@@ -134,10 +134,21 @@ bool space_reap(uint64_t budget)
     return more;
 }
 
+int space_pause(struct thread *thread)
+{
+    static struct wait_queue pausing;
+    if (pausing.threads.next == NULL)
+        wait_queue_init(&pausing);
+    int status = thread == NULL ? K_OK : wait_queue_wait(&pausing, thread, host_time() + 1, false);
+    return status == K_BLOCKED ? K_BLOCKED : K_OK;
+}
+
 int space_await(struct vm_space *space, host_ticket_t ticket, struct thread *thread)
 {
     if (space->host == NULL || host_space_reported(space->host) >= ticket)
         return K_OK;
+    if (space->actor == NULL)
+        return K_OK; /* what ran in it was ended */
     host_space_commit(space->host);
     if (thread == NULL)
         return K_EFAULT;

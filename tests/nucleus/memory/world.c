@@ -16,6 +16,7 @@ unsigned world_faults;
 
 static struct actor *actors[ACTORS];
 static struct thread threads[ACTORS];
+static int64_t wake_at[ACTORS];
 static unsigned actors_made;
 
 void world_start_with(frame_t frames)
@@ -42,12 +43,21 @@ struct thread *thread_of(struct actor *actor) { return &threads[actor_index(acto
 static struct actor *actor_make(int create(struct host_space **, void *))
 {
     struct actor *actor = calloc(1, sizeof *actor);
+    list_init(&actor->threads);
     cr_assert_eq(create(&actor->host, actor), K_OK);
     cr_assert_eq(vm_space_create(actor), K_OK);
-    cr_assert_lt(actors_made, ACTORS);
-    threads[actors_made].actor = actor;
-    threads[actors_made].state = THREAD_RUNNING;
-    actors[actors_made++] = actor;
+    unsigned index = 0;
+    while (index < actors_made && actors[index] != NULL)
+        index++;
+    cr_assert_lt(index, ACTORS);
+    if (index == actors_made)
+        actors_made++;
+    memset(&threads[index], 0, sizeof threads[index]);
+    threads[index].actor = actor;
+    threads[index].state = THREAD_INACTIVE;
+    list_append(&actor->threads, &threads[index].of_actor);
+    wake_at[index] = INT64_MAX;
+    actors[index] = actor;
     return actor;
 }
 
@@ -96,6 +106,17 @@ void machines_run(void)
     }
 }
 
+void world_go_on(void)
+{
+    world_time += 1000000;
+    machines_run();
+    world_mappers_answer();
+    for (unsigned i = 0; i < actors_made; i++) {
+        if (actors[i] != NULL && threads[i].waiting_in != NULL && wake_at[i] <= world_time)
+            thread_wake(&threads[i], K_ETIMEOUT);
+    }
+}
+
 int64_t call_as(struct actor *actor, call_function *function, const uint64_t arg[6])
 {
     struct thread *thread = thread_of(actor);
@@ -106,9 +127,7 @@ int64_t call_as(struct actor *actor, call_function *function, const uint64_t arg
         int64_t result = function(thread);
         if (result != K_BLOCKED)
             return result;
-        world_time += 1000000;
-        machines_run();
-        world_mappers_answer();
+        world_go_on();
         if (thread->waiting_in != NULL)
             return K_BLOCKED;
         thread->call.restarted = true;
@@ -148,8 +167,7 @@ static int user_access(struct actor *actor, vaddr_t address, bool write, bool ex
         world_faults++;
         int status = vm_fault(thread, address, write, exec);
         if (status == K_BLOCKED) {
-            machines_run();
-            world_mappers_answer();
+            world_go_on();
             if (thread->waiting_in != NULL)
                 return K_BLOCKED;
         } else if (status != K_OK) {
@@ -254,6 +272,7 @@ int wait_queue_wait(struct wait_queue *queue, struct thread *thread, int64_t dea
     thread->waiting_in = queue;
     list_append(&queue->threads, &thread->wait_link);
     thread->state = THREAD_WAITING;
+    wake_at[thread - threads] = deadline;
     return K_BLOCKED;
 }
 
@@ -279,4 +298,13 @@ void wait_queue_wake_all(struct wait_queue *queue, int why)
 {
     while (wait_queue_wake_one(queue, why) != NULL)
         ;
+}
+
+uint64_t frames_in_use(void)
+{
+    uint64_t frames, free, cached;
+    while (space_reap(1000000))
+        ;
+    vm_counts(&frames, &free, &cached);
+    return frames - free;
 }

@@ -48,6 +48,10 @@ int user_exec(struct actor *actor, vaddr_t address);
 uint8_t user_byte(struct actor *actor, vaddr_t address);
 /* The machines execute what is queued, and the Nucleus hears of it. */
 void machines_run(void);
+/* The machines run, mappers answer, time passes. */
+void world_go_on(void);
+/* Frames that are not free. */
+uint64_t frames_in_use(void);
 
 extern int64_t world_time;
 /* Faults taken by the user_ functions. */
