@@ -1,0 +1,366 @@
+"""Whole-system tests: boot a site as an ordinary user, feed it, compare what comes out.
+
+A test file is a program that defines checks and calls main():
+
+    @check
+    def the_exit_status_is_the_commands():
+        expect(run('sh', '-c', 'exit 7').status, 7)
+    main()
+
+It speaks TAP, one line a check. run() boots a site for one command; Site is a site that lives on
+while the check looks at it; terminal.py drives one through a terminal. When a site has ended,
+each of these has checked that
+
+  - within a second no host process of it was left (we are the subreaper, so that orphans come to us),
+  - a --root image is clean for e2fsck -fn,
+  - by its own report no frame, thread, port or call record was left over.
+
+Started by root, the program starts itself again under tests/as_user.
+"""
+import ctypes
+import fnmatch
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+BUILD = os.environ.get('CHORUS_BUILD') or sys.exit('CHORUS_BUILD must name the build folder')
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+CHORUS = os.environ.get('CHORUS_PROGRAM') or os.path.join(BUILD, 'chorus')
+BUSYBOX = os.path.join(BUILD, 'rootfs/busybox')
+ROOT_IMAGE = os.path.join(BUILD, 'rootfs/root.img')
+TEST_IMAGE = os.path.join(BUILD, 'tests/system/test.img')  # root.img and tests/programs
+LONG = 'CHORUS_TEST_LONG' in os.environ
+TIMEOUT = 120 if LONG else 60  # seconds, for what should take one at most
+
+# What the site says at its end under --verbose.
+LEFT_OVER = re.compile(r'left over: (\d+) frames, (\d+) threads, (\d+) ports, (\d+) calls')
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Failure(Exception):
+    pass
+
+
+class Skip(Exception):
+    pass
+
+
+def expect(found, wanted, what=''):
+    if found != wanted:
+        raise Failure(f'{what or "value"} is {shorten(found)}\ninstead of {shorten(wanted)}')
+
+
+def expect_match(pattern, text, what='text'):
+    if isinstance(text, bytes):
+        text = text.decode(errors='replace')
+    if not re.search(pattern, text, re.MULTILINE):
+        raise Failure(f'{what} does not match {pattern!r}: {shorten(text)}')
+
+
+def shorten(value):
+    text = repr(value)
+    return text if len(text) < 2000 else f'{text[:1000]} ... {text[-1000:]}'
+
+
+# Sites
+
+class Result:
+    def __init__(self, status, out, err, log):
+        self.status, self.out, self.err, self.log = status, out, err, log
+
+    def good(self):
+        """The status must be 0, and nothing may stand on standard error."""
+        expect((self.status, self.err), (0, b''), 'status and standard error')
+        return self.out
+
+
+def exit_status(process):
+    """As a shell tells it: 128+n for signal n."""
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def await_no_children(seconds=1.0):
+    """Wait until all processes that came of a site are gone; whoever is left is named and ended."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.005)
+    left = children()
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    for pid in left:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+    raise Failure(f'host processes are left after {seconds} s: {left}')
+
+
+def children():
+    path = f'/proc/self/task/{os.getpid()}/children'
+    return {int(pid): comm(int(pid)) for pid in open(path).read().split()}
+
+
+def comm(pid):
+    try:
+        return open(f'/proc/{pid}/comm').read().strip()
+    except OSError:
+        return '?'
+
+
+def descendants(pid):
+    """The processes of a site, its nucleus process first."""
+    found = [pid]
+    for parent in found:
+        try:
+            for task in os.listdir(f'/proc/{parent}/task'):
+                text = open(f'/proc/{parent}/task/{task}/children').read()
+                found += [int(child) for child in text.split()]
+        except OSError:
+            pass  # it is gone
+    return found
+
+
+def check_left_over(log):
+    found = LEFT_OVER.search(log)
+    if not found:
+        raise Failure(f'the site does not say what it left over: {shorten(log)}')
+    if any(int(number) for number in found.groups()):
+        raise Failure(found.group(0))
+
+
+def check_image(image):
+    done = subprocess.run(['/sbin/e2fsck', '-fn', image], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise Failure(f'e2fsck {image}: {done.stdout.decode(errors="replace")}')
+
+
+def scratch(name=''):
+    """The path of a new file or folder in the scratch folder of this program."""
+    scratch.count = getattr(scratch, 'count', 0) + 1
+    return os.path.join(os.environ['TMPDIR'], f'{scratch.count}{name}')
+
+
+def image_copy(source=None):
+    """A copy of the test image that may be written to; sparse, as the original."""
+    path = scratch('.img')
+    subprocess.run(['cp', '--sparse=always', source or TEST_IMAGE, path], check=True)
+    os.chmod(path, 0o600)
+    return path
+
+
+class Site:
+    """A site that runs. Standard streams are pipes unless given; options are of `chorus run`.
+
+    `with Site(...) as site:` ends it and checks what it left, unless the check has done that by
+    site.finish(). `clean=False` is for a site that is killed: its own report cannot be there."""
+
+    def __init__(self, *command, options=(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                 stderr=subprocess.PIPE, clean=True, prefix=(), environment=None):
+        self.log_path = scratch('.log')
+        self.clean = clean
+        self.options = list(options)
+        self.result = None
+        words = [*prefix, CHORUS, 'run', '--verbose', '--log', self.log_path, *self.options]
+        if command:
+            words += ['--', *command]
+        self.process = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=stderr,
+                                        env=environment, preexec_fn=restore_signals)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self.result is None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGKILL if kind else signal.SIGTERM)
+            if kind:
+                self.clean = False
+                try:
+                    self.finish()
+                except Failure:
+                    pass  # the first failure is the one to tell
+            else:
+                self.finish()
+
+    def log(self):
+        try:
+            return open(self.log_path, errors='replace').read()
+        except FileNotFoundError:
+            return ''
+
+    def finish(self, input=None, timeout=TIMEOUT):
+        """Give it the rest of its input, wait for its end, check what it left."""
+        try:
+            out, err = self.process.communicate(input, timeout)
+        except subprocess.TimeoutExpired:
+            log = self.log()
+            self.process.kill()
+            self.process.communicate()
+            self.result = Result(None, b'', b'', log)
+            await_no_children()
+            raise Failure(f'the site did not end within {timeout} s; its log: {shorten(log)}')
+        self.result = Result(exit_status(self.process), out, err, self.log())
+        await_no_children()
+        if self.clean:
+            check_left_over(self.result.log)
+            if '--root' in self.options:
+                check_image(self.options[self.options.index('--root') + 1])
+        return self.result
+
+    def wait_for_log(self, pattern, timeout=TIMEOUT):
+        wait_until(lambda: re.search(pattern, self.log()), f'{pattern!r} in the log', timeout)
+
+
+def restore_signals():
+    """Python ignores SIGPIPE; no program that it starts should."""
+    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def run(*command, input=b'', timeout=TIMEOUT, **how):
+    """Boot a site, run the command in it to its end."""
+    with Site(*command, **how) as site:
+        return site.finish(input, timeout)
+
+
+def shell(script, **how):
+    return run('sh', '-c', script, **how)
+
+
+def chorus(*words, timeout=TIMEOUT, input=b''):
+    """Another subcommand, or a run that must be refused."""
+    done = subprocess.run([CHORUS, *words], input=input, timeout=timeout, capture_output=True,
+                          preexec_fn=restore_signals)
+    result = Result(done.returncode if done.returncode >= 0 else 128 - done.returncode,
+                    done.stdout, done.stderr, '')
+    await_no_children()
+    return result
+
+
+def wait_until(condition, what, timeout=TIMEOUT):
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise Failure(f'waited {timeout} s in vain for {what}')
+        time.sleep(0.01)
+    return value
+
+
+# The same commands on the host, for comparison
+
+# What `chorus run --user UID:GID` gives to a command, so that both sides have the same.
+ENVIRONMENT = {'SHELL': '/bin/sh', 'LANG': 'C.UTF-8', 'TERM': 'dumb', 'TZ': 'UTC0', 'HOME': '/'}
+INSIDE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+
+def applet_folder():
+    """A folder with a link for each applet: PATH of the host's side."""
+    if not hasattr(applet_folder, 'path'):
+        applet_folder.path = scratch('-bin')
+        os.mkdir(applet_folder.path)
+        os.symlink(BUSYBOX, os.path.join(applet_folder.path, 'busybox'))
+        listed = subprocess.run([BUSYBOX, '--list'], capture_output=True, check=True, text=True)
+        for applet in set(listed.stdout.split()) - {'busybox'}:
+            os.symlink('busybox', os.path.join(applet_folder.path, applet))
+    return applet_folder.path
+
+
+def on_host(script, input=b'', timeout=TIMEOUT):
+    """Run a shell script by the host's copy of the same busybox, in a new empty folder."""
+    folder = scratch('-host')
+    os.mkdir(folder)
+    done = subprocess.run([os.path.join(applet_folder(), 'sh'), '-c', script], input=input,
+                          capture_output=True, cwd=folder, timeout=timeout,
+                          env={**ENVIRONMENT, 'PATH': applet_folder()},
+                          preexec_fn=lambda: (restore_signals(), os.umask(0o022)))
+    return Result(exit_status(done), done.stdout, done.stderr, '')
+
+
+def inside(script, **how):
+    """The same script inside, as the same user, also in a new empty folder."""
+    options = ['--user', f'{os.getuid()}:{os.getgid()}', '--cwd', '/tmp']
+    for name, value in {**ENVIRONMENT, 'PATH': INSIDE_PATH}.items():
+        options += ['--env', f'{name}={value}']
+    enter = 'umask 022; mkdir /tmp/inside && cd /tmp/inside || exit 99\n'
+    return shell(enter + script, options=options + list(how.pop('options', ())), **how)
+
+
+# Checks
+
+CHECKS = []
+
+
+def check(function):
+    CHECKS.append((function.__name__.replace('_', ' '), function))
+    return function
+
+
+def long_check(function):
+    """One that takes its time: done by ./chorus test --long alone."""
+    return check(function) if LONG else function
+
+
+def add_check(name, function):
+    CHECKS.append((name, function))
+
+
+def become_user():
+    if os.geteuid() != 0:
+        return
+    helper = os.path.join(SOURCE, 'tests/as_user')
+    os.execv(helper, [helper, '/usr/bin/python3', os.path.realpath(sys.argv[0]), *sys.argv[1:]])
+
+
+def site_is_built():
+    done = subprocess.run([CHORUS, 'run', '--', 'true'], stdin=subprocess.DEVNULL,
+                          capture_output=True, timeout=TIMEOUT)
+    return b'not built yet' not in done.stderr
+
+
+def run_check(number, name, function):
+    try:
+        function()
+    except Skip as reason:
+        print(f'ok {number} - {name} # SKIP {reason}', flush=True)
+        return
+    except Exception as error:  # also a time-out or a bug of the check itself: it has failed
+        detail = str(error) if isinstance(error, Failure) else traceback.format_exc()
+        print(f'not ok {number} - {name}')
+        print('\n'.join('# ' + line for line in detail.split('\n')), flush=True)
+        return
+    print(f'ok {number} - {name}', flush=True)
+
+
+def main():
+    """Do the checks; words on the command line choose some, * and ? being wild."""
+    become_user()
+    os.environ.setdefault('TMPDIR', '/tmp')
+    os.environ['TMPDIR'] = tempfile.mkdtemp(prefix='site-test.')
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        if not site_is_built():
+            print('1..0 # SKIP the site is not built yet')
+            return
+        chosen = [(name, function) for name, function in CHECKS if not sys.argv[1:] or
+                  any(fnmatch.fnmatch(name, pattern) for pattern in sys.argv[1:])]
+        print(f'1..{len(chosen)}', flush=True)
+        for number, (name, function) in enumerate(chosen, 1):
+            run_check(number, name, function)
+    finally:
+        subprocess.run(['chmod', '-R', 'u+rwX', os.environ['TMPDIR']], stderr=subprocess.DEVNULL)
+        shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)
