@@ -147,7 +147,8 @@ static void gate_to_full(struct host_context *context)
 {
     struct gate_registers gate = context->gate;
     make_full(context);
-    set_field(context->uc, UC_RIP, GATE + (uint64_t)(gate_ret - gate_begin));
+    bool supervisor = context->space == NULL || context->space->supervisor;
+    set_field(context->uc, UC_RIP, supervisor ? supervisor_return_address() : GATE + (uint64_t)(gate_ret - gate_begin));
     set_field(context->uc, UC_RSP, gate.rsp);
     set_field(context->uc, UC_RBX, gate.rbx);
     set_field(context->uc, UC_RBP, gate.rbp);
@@ -255,6 +256,34 @@ static void take_fault(const uint8_t *uc, uint32_t signal, struct host_trap *tra
     }
 }
 
+/* What happened to a thread whose state is in <uc>. */
+bool context_decode(struct host_context *context, uint32_t request, const uint8_t *uc, struct host_trap *trap)
+{
+    if (request == REQUEST_CALL) {
+        context->trap_kind = 0;
+        trap->kind = HOST_TRAP_CALL;
+        trap->number = context->gate.number;
+        memcpy(trap->arg, context->gate.arg, sizeof trap->arg);
+        return true;
+    }
+    trap->ip = field(uc, UC_RIP);
+    trap->sp = field(uc, UC_RSP);
+    trap->flags = field(uc, UC_FLAGS);
+    if (request == SIGNAL_PREEMPT) {
+        trap->kind = HOST_TRAP_PREEMPTED;
+        return true;
+    }
+    if (request == 31)
+        take_system_call(uc, trap);
+    else if (request == 4 || request == 5 || request == 7 || request == 8 || request == 11)
+        take_fault(uc, request, trap, context);
+    else
+        return false;
+    static const uint8_t kinds[] = {[HOST_TRAP_SYSCALL] = K_TRAP_SYSCALL, [HOST_TRAP_SYSCALL32] = K_TRAP_SYSCALL32, [HOST_TRAP_FAULT] = K_TRAP_FAULT};
+    context->trap_kind = trap->kind == HOST_TRAP_EXCEPTION ? trap->number : kinds[trap->kind];
+    return true;
+}
+
 /* Make a trap of what a stub posted. False: the post is a lie or the stub is broken; the actor dies. */
 bool context_take_trap(struct stub *stub, uint32_t request, struct host_trap *trap)
 {
@@ -283,24 +312,9 @@ bool context_take_trap(struct stub *stub, uint32_t request, struct host_trap *tr
         return false;
     const uint8_t *uc = frame_of(stub);
     context->form = FORM_FULL;
-    trap->ip = field(uc, UC_RIP);
-    trap->sp = field(uc, UC_RSP);
-    trap->flags = field(uc, UC_FLAGS);
-    if (request == SIGNAL_PREEMPT) {
-        trap->kind = HOST_TRAP_PREEMPTED;
-        return true;
-    }
-    if (stub->where == IN_RESUME)
+    if (stub->where == IN_RESUME && request != SIGNAL_PREEMPT)
         return false; /* nothing but a preemption can leave it there */
-    if (request == 31)
-        take_system_call(uc, trap);
-    else if (request == 4 || request == 5 || request == 7 || request == 8 || request == 11)
-        take_fault(uc, request, trap, context);
-    else
-        return false;
-    static const uint8_t kinds[] = {[HOST_TRAP_SYSCALL] = K_TRAP_SYSCALL, [HOST_TRAP_SYSCALL32] = K_TRAP_SYSCALL32, [HOST_TRAP_FAULT] = K_TRAP_FAULT};
-    context->trap_kind = trap->kind == HOST_TRAP_EXCEPTION ? trap->number : kinds[trap->kind];
-    return true;
+    return context_decode(context, request, uc, trap);
 }
 
 /* --- what the Nucleus sees and sets ----------------------------------------------------------------------------------------------------------- */

@@ -267,10 +267,20 @@ bool event_queue_take(struct host_event *event)
 
 /* --- waiting ---------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Mail and supervisor actors take turns: neither starves the other. */
 static bool poll_once(struct host_event *event)
 {
-    if (cpu_poll(event))
+    static bool mail_was_last;
+    bool supervisors = supervisor_ready();
+    if (supervisors && mail_was_last) {
+        mail_was_last = false;
+        if (supervisor_poll(event))
+            return true;
+    }
+    if (cpu_poll(event)) {
+        mail_was_last = true;
         return true;
+    }
     if (!list_is_empty(&machine_events) && event_queue_take(event))
         return true;
     if (!list_is_empty(&machine.batches) && space_poll(event))
@@ -286,7 +296,7 @@ static bool poll_once(struct host_event *event)
         if (!list_is_empty(&machine_events) && event_queue_take(event))
             return true;
     }
-    return false;
+    return supervisors && supervisor_poll(event);
 }
 
 static void bind_to(int host_cpu)
@@ -397,7 +407,8 @@ void host_wait(struct host_event *event, int64_t deadline)
         uint32_t post_word = __atomic_load_n(&posts.word, __ATOMIC_SEQ_CST);
         if (poll_once(event))
             return;
-        bool spend = self.shorts >= SHORT_SLEEPS;
+        bool supervisors = supervisor_ready();
+        bool spend = self.shorts >= SHORT_SLEEPS && !supervisors;
         if (spend && polls % POLLS_PER_LOOK != POLLS_PER_LOOK - 1) {
             __builtin_ia32_pause();
             continue;
@@ -420,6 +431,8 @@ void host_wait(struct host_event *event, int64_t deadline)
             *event = (struct host_event){.kind = HOST_EVENT_NONE};
             return;
         }
+        if (supervisors)
+            continue; /* it was only the tick */
         if (began == 0)
             began = now;
         int own = spend ? cpu_to_spend() : -1;

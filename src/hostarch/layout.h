@@ -111,6 +111,9 @@
 #define WORD_LINE 64
 #define WORDS_FIRST 0x1000
 
+/* The signal stack of the Nucleus's own thread: supervisor actors. */
+#define SUPERVISOR_STACK_SIZE 0x10000
+
 /* A ucontext, as the host delivers it. */
 #define UC_R8 40
 #define UC_R9 48

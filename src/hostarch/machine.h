@@ -168,6 +168,9 @@ void context_unload(struct host_context *context); /* its state comes here */
 void context_load(struct host_context *context, struct stub *stub);
 bool context_take_trap(struct stub *stub, uint32_t request, struct host_trap *trap); /* false: it lied */
 void context_take_ready_frame(struct stub *stub);
+/* <frame>: a ucontext and its siginfo, CONTEXT_FRAME_SIZE bytes, of what the thread in <context> was interrupted by: a signal's number, or REQUEST_CALL. */
+#define CONTEXT_FRAME_SIZE (UC_SIZE + 48)
+bool context_decode(struct host_context *context, uint32_t request, const uint8_t *frame, struct host_trap *trap);
 /* cpu.c */
 bool cpu_poll(struct host_event *event);
 void cpu_retry(struct host_space *space);
@@ -188,6 +191,9 @@ void space_free(struct host_space *space);
 void supervisor_space_destroy(struct host_space *space);
 void supervisor_run(int cpu, struct host_context *context);
 void supervisor_preempt(int cpu);
+bool supervisor_ready(void);                     /* is one to run? */
+bool supervisor_poll(struct host_event *event);  /* run one, for a tick at most; true: it trapped */
+vaddr_t supervisor_return_address(void);
 void supervisor_order(struct host_space *space, uint32_t call, int prot, uint64_t address, uint64_t length, uint64_t offset);
 void event_wake(void);
 int event_start(void);
