@@ -13,7 +13,7 @@
  *   NOTHING has happened: no byte was taken, put or changed. A byte is taken from a terminal only
  *   by the call whose reply carries it. So pm keeps the waiting itself, as a saved message of the
  *   process, and can end it at any moment (signal, exit, time-out) without asking anybody: forgetting
- *   a read loses no byte and repeating it doubles none. O_NONBLOCK is pm's business alone.
+ *   a read loses no byte and repeating it doubles none. O_NONBLOCK is pm's business (and TTY_NO_WAIT).
  *     1. pm sends TTY_READ with TTY_NOTIFY and a `token` of its choice. -EAGAIN: it saves the trap.
  *     2. When it is worth trying again dm sends TTY_EVENT_READY with that token, once.
  *     3. pm sends TTY_READ again, with `begun` from the -EAGAIN reply (VTIME counts from the first try).
@@ -97,11 +97,12 @@ enum tty_operation {
                              * set: TTY_EVENT_READY follows once. TTY_HANGUP and TTY_ERROR
                              * are always watched for. Never -EAGAIN. */
     TTY_UNWATCH,            /* handle (the client), token: withdraw, if it is still there. Always 0 */
-    TTY_SESSION_END,        /* handle (the client), identity.sid: the session's leader has exited. Its terminal
-                             * is hung up: readers get end of file, writers -EIO, SIGHUP and
-                             * SIGCONT go to the foreground group. 0 also when it had none. */
+    TTY_SESSION_END,        /* handle (the client), identity.sid: the session's leader has exited. The
+                             * foreground group of its terminal gets SIGHUP, the session loses it, and
+                             * unless it is a pty it is hung up. 0 also when it had none. */
     TTY_DRAIN,              /* handle: 0 when everything written has left for the host, else -EAGAIN.
-                             * For every device; to be waited for before power off. */
+                             * -EIO: the host refused some. For every device; to be waited for
+                             * before power off. */
     TTY_LIST,               /* handle (the client), length = index of the first -> the body: an
                              * array of struct tty_node for /dev and /dev/pts, at most as many as
                              * fit; reply's length = how many entries */
@@ -111,6 +112,8 @@ enum tty_operation {
 #define TTY_NOTIFY          0x01u   /* on -EAGAIN (TTY_WATCH: on no event) send TTY_EVENT_READY(token) */
 #define TTY_PERMITTED       0x02u   /* job control has been looked at: do not answer TTY_BACKGROUND_* */
 #define TTY_NO_CONTROL      0x04u   /* TTY_OPEN: O_NOCTTY */
+#define TTY_NO_WAIT         0x08u   /* TTY_READ: O_NONBLOCK: give what is there, though fewer than VMIN.
+                                     * Never together with TTY_NOTIFY */
 
 /* Reply flags. */
 #define TTY_BECAME_CONTROLLING  0x01u   /* TTY_OPEN: this is now the session's controlling terminal */
@@ -173,8 +176,12 @@ enum tty_event_kind {
     TTY_EVENT_READY = 0x580,    /* token: try again. events: why, as far as known */
     TTY_EVENT_SIGNAL,           /* send `signal` (Linux number) to process group `pgrp`.
                                  * SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, SIGHUP, SIGCONT */
-    TTY_EVENT_HANGUP,           /* session `sid` has lost its controlling terminal `device` */
+    TTY_EVENT_HANGUP,           /* session `sid` has lost its controlling terminal `device`. signal not 0
+                                 * (SIGHUP): its leader gets it, and then SIGCONT */
 };
+
+/* Hang-up: open files of the terminal are dead from then on: reads give end of file, writes and ioctls -EIO,
+ * TTY_WATCH everything. Opening it anew gives a live one. */
 
 /* The annex of a notification. */
 struct tty_event {
