@@ -727,6 +727,8 @@ static int blocks_end(struct ext4 *ext4, uint32_t number, struct ext4_inode *ino
            code == EXT2_ET_EXTENT_NO_DOWN ? 0 : ext4_error(code);
 }
 
+/* From the end backwards. Each step frees all that is left behind its start: libext2fs's punch errs in
+ * files without extents when the range ends before the file does. */
 int ext4_blocks_free(struct ext4 *ext4, uint32_t number, uint64_t first)
 {
     uint64_t end = UINT64_MAX;
@@ -747,7 +749,7 @@ int ext4_blocks_free(struct ext4 *ext4, uint32_t number, uint64_t first)
             return 0;
         step = (inode.large.i_flags & EXT4_EXTENTS_FL) != 0 ? FREE_STEP_EXTENTS : FREE_STEP_BLOCKS;
         start = end - first > step ? end - step : first;
-        code = ext2fs_punch(ext4->e2, number, SMALL(&inode), NULL, start, end - 1);
+        code = ext2fs_punch(ext4->e2, number, SMALL(&inode), NULL, start, ~0ull);
         error = code == 0 ? ext4_inode_write(ext4, number, &inode) : ext4_error(code);
         if (error != 0)
             return ext4_broken(ext4, error, "freeing blocks");
@@ -944,8 +946,8 @@ int ext4_allocate(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uin
     if (end > size_max(ext4, &inode))
         return -EFBIG;
     if ((mode & ~(FILE_ALLOCATE_KEEP_SIZE | FILE_ALLOCATE_PUNCH_HOLE)) != 0 ||
-        mode == FILE_ALLOCATE_PUNCH_HOLE)
-        return -EOPNOTSUPP;
+        mode == FILE_ALLOCATE_PUNCH_HOLE || (inode.large.i_flags & EXT4_EXTENTS_FL) == 0)
+        return -EOPNOTSUPP;     /* as Linux for files without extents */
     node = ext4_node_get(ext4, FS_ID_INODE(id), EXT2_I_SIZE(SMALL(&inode)));
     if (node == NULL)
         return -ENOMEM;

@@ -29,6 +29,24 @@ static void finish(void)
     fake_disk_free(disk);
 }
 
+/* Options of mke2fs that make a difference to what can be expected. */
+static bool option_given(const char *option)
+{
+    const char *options = getenv("OM_IMAGE");
+
+    return options != NULL && strstr(options, option) != NULL;
+}
+
+static bool has_extents(void)
+{
+    return !option_given("ext2") && !option_given("ext3");
+}
+
+static bool has_journal(void)
+{
+    return !option_given("ext2") && !option_given("^has_journal");
+}
+
 TestSuite(ext4, .init = start, .fini = finish, .timeout = 60);
 
 static fs_id make(const char *path, uint32_t mode)
@@ -239,7 +257,7 @@ Test(ext4, random_writes_truncations_and_holes_agree_with_a_model)
     for (int round = 0; round < 400; round++) {
         uint64_t offset = (uint64_t)rand_r(&seed) % (SIZE - 70000);
         size_t length = 1 + (size_t)rand_r(&seed) % 60000;
-        int kind = rand_r(&seed) % 10;
+        int kind = rand_r(&seed) % (has_extents() ? 10 : 8);
 
         if (kind < 6) {
             memset(model + offset, round, length);
@@ -416,8 +434,9 @@ Test(ext4, symbolic_links_short_and_long)
         cr_assert(memcmp(back, text, length) == 0);
         cr_assert_eq(file_stat(fs, id).size, length);
     }
-    text[1024] = '\0';
-    cr_assert_eq(file_symlink(fs, text, "too-long"), -ENAMETOOLONG);
+    text[4095] = '\0';
+    if (option_given("-b"))     /* larger blocks take the longest path there is */
+        cr_assert_eq(file_symlink(fs, text, "too-long"), -ENAMETOOLONG);
     cr_assert_eq(fs->operations->readlink(fs, make("f", S_IFREG), back, sizeof back, &length),
                  -EINVAL);
 }
@@ -453,9 +472,11 @@ Test(ext4, attributes_are_kept_with_nanoseconds_and_beyond_2038)
     cr_assert_eq(attributes.mode, S_IFREG | 04755);
     cr_assert_eq(attributes.uid, 70000);
     cr_assert_eq(attributes.gid, 80000);
+    cr_assert_eq(attributes.mtime, -5);
+    if (option_given("-I 128"))
+        return;                 /* no room in the inode */
     cr_assert_eq(attributes.atime, 1ll << 32);
     cr_assert_eq(attributes.atime_nanoseconds, 123456789);
-    cr_assert_eq(attributes.mtime, -5);
     cr_assert_eq(attributes.mtime_nanoseconds, 999999999);
 }
 
@@ -595,6 +616,8 @@ Test(ext4, orphans_of_a_lost_site_go_at_the_next_mount)
     uint8_t *bytes = pattern(500000, 8);
     struct fake_disk *lost;
 
+    if (!has_journal())
+        cr_skip_test("such an image has to be checked by e2fsck");
     cr_assert_eq(file_sync(fs), 0);
     fs->operations->statfs(fs, &before);
     for (int i = 0; i < 3; i++) {
