@@ -171,6 +171,7 @@ void actor_kill(struct actor *actor, int reason, const char *words)
     vm_space_destroy(actor);
     if (actor->host != NULL)
         host_space_destroy(actor->host);
+    sched_forget_actor(actor);
 }
 
 static const char *death_words(int code)
@@ -207,9 +208,6 @@ static struct list lingering = { &lingering, &lingering };
 
 static void actor_finish(struct actor *actor)
 {
-    if (actor->vm != NULL)
-        vm_space_gone(actor->vm);
-    nucleus_want_idle_work();
     actors_exist--;
     actor_free(actor);
 }
@@ -236,6 +234,9 @@ void actor_space_dead(struct actor *actor, int code)
     if (!actor->deleting)
         actor_kill(actor, code, code == HOST_DEAD_DESTROYED ? NULL : death_words(code));
     sched_space_dead(actor);
+    if (actor->vm != NULL)
+        vm_space_gone(actor->vm);
+    nucleus_want_idle_work();
     if (devices_quiet(actor))
         actor_finish(actor);
     else

@@ -88,7 +88,7 @@ void sched_enqueue(struct thread *thread, bool at_head)
     sched.order++;
     thread->ready_order = at_head ? -sched.order : sched.order;
     thread->waker_cpu = sched.event_cpu;
-    thread->spread_at = 0;
+    thread->spread_at = nucleus_time() + SCHED_SPREAD_AFTER;
     if (at_head)
         list_prepend(&queue->lists[priority], &thread->run_link);
     else
@@ -317,8 +317,6 @@ static bool may_spread(int number, struct thread *thread)
     int waker = thread->waker_cpu;
     if (thread->bound >= 0 || waker < 0 || waker == number || sched.cpu[waker].running == NULL)
         return true;
-    if (thread->spread_at == 0)
-        thread->spread_at = nucleus_time() + SCHED_SPREAD_AFTER;
     if (nucleus_time() >= thread->spread_at)
         return true;
     want_deadline(thread->spread_at);
@@ -415,14 +413,16 @@ bool sched_arrived(int cpu, struct thread *thread)
 {
     sched.event_cpu = cpu;
     thread->in_machine = false;
-    if (cpu >= 0) {
-        ASSERT(cpu < sched.cpus && sched.cpu[cpu].running == thread);
+    ASSERT(cpu < sched.cpus);
+    bool on_cpu = cpu >= 0 && sched.cpu[cpu].running == thread;
+    if (on_cpu)
         sched.cpu[cpu].preempting = false;
-    }
-    if (thread->state != THREAD_DEAD)
+    if (thread->state != THREAD_DEAD) {
+        ASSERT(on_cpu || cpu < 0);
         return true;
+    }
     thread_returned_dead(thread);
-    if (cpu >= 0)
+    if (on_cpu)
         leave(&sched.cpu[cpu]);
     return false;
 }
@@ -442,7 +442,7 @@ void sched_cpu_lost(int cpu, struct thread *thread)
     sched.freed = true;
 }
 
-void sched_space_dead(struct actor *actor)
+void sched_forget_actor(struct actor *actor)
 {
     for (int number = 0; number < sched.cpus; number++) {
         struct user_cpu *cpu = &sched.cpu[number];
@@ -452,7 +452,12 @@ void sched_space_dead(struct actor *actor)
         leave(cpu);
         sched.freed = true;
     }
-    LIST_FOR_EACH_SAFE(link, following, &actor->dead_threads) {
+}
+
+void sched_space_dead(struct actor *actor)
+{
+    sched_forget_actor(actor);
+    LIST_FOR_EACH(link, &actor->dead_threads) {
         struct thread *thread = LIST_OWNER(link, struct thread, of_actor);
         if (thread->in_machine) {
             thread->in_machine = false;

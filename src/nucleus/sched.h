@@ -22,6 +22,8 @@ bool sched_arrived(int cpu, struct thread *thread);
 void sched_regained(struct thread *thread);
 /* The machine gave <cpu> back without its thread. */
 void sched_cpu_lost(int cpu, struct thread *thread);
+/* What ran of <actor> was ended (host_space_destroy): its CPUs are free. Its threads' contexts are the machine's until sched_space_dead. */
+void sched_forget_actor(struct actor *actor);
 /* The process of <actor> is gone, with what ran in it. */
 void sched_space_dead(struct actor *actor);
 

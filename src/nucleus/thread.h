@@ -95,7 +95,7 @@ struct thread {
     int bound;           /* -1 or the CPU that it may use */
     struct list run_link; /* in a run queue */
     int64_t slice_left;
-    int64_t spread_at;   /* ready: when an idle CPU other than its waker's may take it; 0 not set, see sched.c */
+    int64_t spread_at;   /* ready: when an idle CPU other than its waker's may take it, see sched.c */
     int waker_cpu;       /* -1: nobody's */
     int64_t ready_order; /* in the run queues: the smaller goes first among equals */
     bool in_machine;     /* given to host_cpu_run and not come back */

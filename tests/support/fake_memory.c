@@ -222,6 +222,18 @@ void fake_space_execute(struct host_space *space)
 }
 
 void fake_space_hold_reports(struct host_space *space, bool hold) { space->hold_reports = hold; }
+void (*fake_space_destroyed_hook)(struct host_space *space);
+
+struct host_space *fake_space_next_destroyed(void **ret_owner)
+{
+    struct host_space *space = fake.spaces;
+    while (space != NULL && !space->destroyed)
+        space = space->next;
+    if (space != NULL)
+        *ret_owner = space->owner;
+    return space;
+}
+
 bool fake_space_is_destroyed(const struct host_space *space) { return space->destroyed; }
 
 void *fake_space_access(struct host_space *space, vaddr_t address, bool write, bool exec)
@@ -279,6 +291,8 @@ void host_space_destroy(struct host_space *space)
     if (space->destroyed)
         broken("a space is destroyed twice");
     space->destroyed = true;
+    if (fake_space_destroyed_hook != NULL)
+        fake_space_destroyed_hook(space);
 }
 
 void fake_space_die(struct host_space *space)

@@ -24,6 +24,10 @@ void fake_space_execute(struct host_space *space);
 void fake_space_hold_reports(struct host_space *space, bool hold);
 /* The process is dead (host_space_destroy or by itself): the owner's number of deaths is the caller's to tell the Nucleus. Frees it. */
 void fake_space_die(struct host_space *space);
+/* A space that was destroyed and did not die yet; NULL: none. For fake_host.c, which makes events of them. */
+struct host_space *fake_space_next_destroyed(void **ret_owner);
+/* Called by host_space_destroy. */
+extern void (*fake_space_destroyed_hook)(struct host_space *space);
 bool fake_space_is_destroyed(const struct host_space *space);
 
 /* An access by the space's code, with what has been executed: where the byte is, NULL: a fault. */
