@@ -4,8 +4,8 @@
  * in it, wanted or not: a closed terminal would keep the site awake.
  *
  * Host threads push completions on a stack (one compare-and-swap); the Nucleus takes the whole
- * stack at once and turns it round, so they are called back in the order of their posting. The
- * eventfd is rung only by the one that finds the stack empty.
+ * stack at once and turns it round, so they are called back in the order of their posting. Only the
+ * one that finds the stack empty wakes the Nucleus: by `wake`, or else by an eventfd.
  */
 #include "bus.h"
 
@@ -82,11 +82,13 @@ void bus_post(struct bus *bus, struct bus_completion *completion)
                                                     memory_order_release, memory_order_relaxed));
     if (top != NULL)
         return;
+    if (bus->wake != NULL) {
+        bus->wake(bus->cookie);
+        return;
+    }
     /* The counter of an eventfd overflows after 2^64 - 2 rings: this cannot fail. */
     ssize_t rung = write(bus->bell, &(uint64_t){ 1 }, sizeof(uint64_t));
     (void)rung;
-    if (bus->wake != NULL)
-        bus->wake(bus->cookie);
 }
 
 /* Move what was posted behind what was taken. The bell is silenced first: who posts from then on
@@ -94,9 +96,11 @@ void bus_post(struct bus *bus, struct bus_completion *completion)
 static void completions_take(struct bus *bus)
 {
     struct bus_completion *oldest_first = NULL, **end = &bus->taken;
-    uint64_t rings;
-    ssize_t silenced = read(bus->bell, &rings, sizeof rings);
-    (void)silenced;                             /* EAGAIN: it had not rung */
+    if (bus->wake == NULL) {
+        uint64_t rings;
+        ssize_t silenced = read(bus->bell, &rings, sizeof rings);
+        (void)silenced;                         /* EAGAIN: it had not rung */
+    }
 
     struct bus_completion *posted = atomic_exchange_explicit(&bus->posted, NULL,
                                                              memory_order_acquire);

@@ -31,8 +31,9 @@ struct bus_watch {
     struct bus *bus;
 };
 
-/* NULL and errno: the host refuses. `wake`, if not NULL, is called from the host thread that posts
- * a completion, after bus_has_completions became true; it must be safe in any thread. */
+/* NULL and errno: the host refuses. `wake` is called by the thread that posts a completion, after
+ * bus_has_completions became true; it must be safe in any thread. NULL: bus_descriptor becomes
+ * readable for that too, which costs some host calls. */
 struct bus *bus_create(void (*wake)(void *cookie), void *cookie);
 void bus_destroy(struct bus *bus);      /* NULL does nothing */
 

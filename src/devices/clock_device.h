@@ -7,10 +7,7 @@
 #define DEVICES_CLOCK_DEVICE_H
 
 #include "device.h"
-
-enum { CLOCK_DEVICE_MAGIC = 0x0, CLOCK_DEVICE_NOW = 0x8 };
-
-#define CLOCK_DEVICE_MAGIC_VALUE 0x314b4c43u    /* "CLK1" */
+#include "protocol/virtio.h"
 
 /* `name` must live as long as the device. NULL: no memory. */
 struct device *clock_device_create(const char *name, const struct device_services *services);

@@ -19,56 +19,12 @@
 #define DEVICES_VIRTIO_H
 
 #include "device.h"
+#include "protocol/virtio.h"
 
 #define VIRTIO_QUEUES_MAX        16
 #define VIRTIO_QUEUE_SIZE_MAX    128        /* entries of the largest queue that a driver may set up */
 #define VIRTIO_SPANS_MAX         160        /* pieces of memory in one chain, after translation */
 #define VIRTIO_CHAIN_BYTES_MAX   (4u << 20) /* more in one chain breaks the device */
-
-/* Register offsets. */
-enum {
-    VIRTIO_MAGIC = 0x000, VIRTIO_VERSION = 0x004, VIRTIO_DEVICE_ID = 0x008, VIRTIO_VENDOR_ID = 0x00c,
-    VIRTIO_DEVICE_FEATURES = 0x010, VIRTIO_DEVICE_FEATURES_SELECT = 0x014,
-    VIRTIO_DRIVER_FEATURES = 0x020, VIRTIO_DRIVER_FEATURES_SELECT = 0x024,
-    VIRTIO_QUEUE_SELECT = 0x030, VIRTIO_QUEUE_SIZE_LIMIT = 0x034, VIRTIO_QUEUE_SIZE = 0x038,
-    VIRTIO_QUEUE_READY = 0x044, VIRTIO_QUEUE_NOTIFY = 0x050,
-    VIRTIO_INTERRUPT_STATUS = 0x060, VIRTIO_INTERRUPT_ACK = 0x064, VIRTIO_STATUS = 0x070,
-    VIRTIO_QUEUE_DESCRIPTORS_LOW = 0x080, VIRTIO_QUEUE_DESCRIPTORS_HIGH = 0x084,
-    VIRTIO_QUEUE_DRIVER_LOW = 0x090, VIRTIO_QUEUE_DRIVER_HIGH = 0x094,
-    VIRTIO_QUEUE_DEVICE_LOW = 0x0a0, VIRTIO_QUEUE_DEVICE_HIGH = 0x0a4,
-    VIRTIO_CONFIG_GENERATION = 0x0fc, VIRTIO_CONFIG = 0x100,
-};
-
-#define VIRTIO_MAGIC_VALUE  0x74726976u
-#define VIRTIO_VENDOR       0x53524843u     /* "CHRS" */
-
-/* Device types. */
-enum { VIRTIO_TYPE_BLOCK = 2, VIRTIO_TYPE_CONSOLE = 3, VIRTIO_TYPE_ENTROPY = 4 };
-
-/* Status bits. */
-enum {
-    VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8,
-    VIRTIO_NEEDS_RESET = 64, VIRTIO_FAILED = 128,
-};
-
-/* Bits of the interrupt status. */
-enum { VIRTIO_INTERRUPT_QUEUE = 1, VIRTIO_INTERRUPT_CONFIG = 2 };
-
-/* Features of every device here. */
-#define VIRTIO_F_INDIRECT_DESC  (UINT64_C(1) << 28)
-#define VIRTIO_F_EVENT_IDX      (UINT64_C(1) << 29)
-#define VIRTIO_F_VERSION_1      (UINT64_C(1) << 32)     /* must be accepted */
-
-/* Descriptor flags, ring flags. */
-enum { VIRTQ_NEXT = 1, VIRTQ_WRITE = 2, VIRTQ_INDIRECT = 4 };
-enum { VIRTQ_NO_NOTIFY = 1, VIRTQ_NO_INTERRUPT = 1 };
-
-struct virtq_descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags;
-    uint16_t next;
-};
 
 /* A part of a queue in the driver's memory: pinned page by page for as long as the queue is ready. */
 #define VIRTIO_WINDOW_PAGES 2               /* the longest part, 128 descriptors, fills half a page */

@@ -21,35 +21,6 @@
 #include "io_pool.h"
 #include "virtio.h"
 
-enum { VIRTIO_CONSOLE_TERMINAL, VIRTIO_CONSOLE_STDIN, VIRTIO_CONSOLE_STDOUT,
-       VIRTIO_CONSOLE_STDERR, VIRTIO_CONSOLE_PORTS };
-
-#define VIRTIO_CONSOLE_F_SIZE       (UINT64_C(1) << 0)
-#define VIRTIO_CONSOLE_F_MULTIPORT  (UINT64_C(1) << 1)
-
-/* Queues: port 0 has 0 and 1, the control queues are 2 and 3, port n > 0 has 2n + 2 and 2n + 3. */
-enum { VIRTIO_CONSOLE_CONTROL_IN = 2, VIRTIO_CONSOLE_CONTROL_OUT = 3 };
-
-/* A message on a control queue; RESIZE is followed by columns and rows (16 bits each), NAME by the name. */
-struct virtio_console_control {
-    uint32_t port;
-    uint16_t event;
-    uint16_t value;
-};
-
-enum { VIRTIO_CONSOLE_DEVICE_READY, VIRTIO_CONSOLE_PORT_ADD, VIRTIO_CONSOLE_PORT_REMOVE,
-       VIRTIO_CONSOLE_PORT_READY, VIRTIO_CONSOLE_CONSOLE_PORT, VIRTIO_CONSOLE_RESIZE,
-       VIRTIO_CONSOLE_PORT_OPEN, VIRTIO_CONSOLE_PORT_NAME,
-       VIRTIO_CONSOLE_PORT_ERROR = 64,  /* not in the specification: value is the Linux error that an
-                                         * output failed with; PORT_OPEN 0 follows */
-};
-
-struct virtio_console_config {
-    uint16_t columns, rows;
-    uint32_t ports;
-    uint32_t emergency_write;
-};
-
 /* What is behind the ports; -1: nothing, and then the port does not exist. The descriptors stay the
  * caller's and stay open. SIGPIPE is ignored by the process. */
 struct virtio_console_backing {

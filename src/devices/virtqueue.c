@@ -17,18 +17,6 @@
 
 #define PAGE 4096u
 
-/* Where things are, in bytes. The available ring: flags, index, heads, used_event.
- * The used ring: flags, index, elements {id, length}, available_event. */
-#define AVAILABLE_FLAGS     0u
-#define AVAILABLE_INDEX     2u
-#define AVAILABLE_HEAD(i)   (4u + 2u * (i))
-#define USED_FLAGS          0u
-#define USED_INDEX          2u
-#define USED_ID(i)          (4u + 8u * (i))
-#define USED_LENGTH(i)      (8u + 8u * (i))
-#define USED_EVENT(size)    AVAILABLE_HEAD(size)
-#define AVAILABLE_EVENT(size) USED_ID(size)
-
 /* ---- windows ---- */
 
 static void window_close(struct virtio_device *device, struct virtio_window *window)
@@ -129,9 +117,9 @@ bool virtqueue_open(struct virtio_device *device, unsigned index)
     if (!window_open(device, &queue->descriptors, queue->descriptors_address,
                      sizeof(struct virtq_descriptor) * queue->size, false)
         || !window_open(device, &queue->available, queue->driver_address,
-                        USED_EVENT(queue->size) + 2, false)
+                        VIRTQ_USED_EVENT(queue->size) + 2, false)
         || !window_open(device, &queue->used, queue->device_address,
-                        AVAILABLE_EVENT(queue->size) + 2, true)) {
+                        VIRTQ_AVAILABLE_EVENT(queue->size) + 2, true)) {
         virtqueue_close(device, index);
         virtio_break(device, "queue %u is not in the driver's memory", index);
         return false;
@@ -304,7 +292,7 @@ static bool chain_walk(struct walk *walk, uint16_t head)
 static unsigned available_count(struct virtio_device *device, unsigned index)
 {
     struct virtqueue *queue = &device->queue[index];
-    uint16_t count = load_16(&queue->available, AVAILABLE_INDEX, __ATOMIC_ACQUIRE) - queue->next;
+    uint16_t count = load_16(&queue->available, VIRTQ_AVAILABLE_INDEX, __ATOMIC_ACQUIRE) - queue->next;
 
     if (count > queue->size) {
         virtio_break(device, "queue %u: the available index ran backwards or away", index);
@@ -324,7 +312,7 @@ bool virtqueue_waiting(struct virtio_device *device, unsigned index)
     if (!virtio_running(device) || !virtio_has(device, VIRTIO_F_EVENT_IDX))
         return false;
     /* Ask for a doorbell at the next request; one that came meanwhile rang none. */
-    store_16(&queue->used, AVAILABLE_EVENT(queue->size), queue->next);
+    store_16(&queue->used, VIRTQ_AVAILABLE_EVENT(queue->size), queue->next);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return available_count(device, index) != 0;
 }
@@ -335,7 +323,7 @@ bool virtqueue_take(struct virtio_device *device, unsigned index, struct virtio_
 
     if (!virtqueue_waiting(device, index))
         return false;
-    uint16_t head = load_16(&queue->available, AVAILABLE_HEAD(queue->next % queue->size),
+    uint16_t head = load_16(&queue->available, VIRTQ_AVAILABLE_HEAD(queue->next % queue->size),
                             __ATOMIC_RELAXED);
     if (head >= queue->size || queue->taken[head]) {
         virtio_break(device, "queue %u: head %u %s", index, head,
@@ -369,9 +357,9 @@ void virtqueue_put(struct virtio_device *device, unsigned index, struct virtio_c
     queue->outstanding--;
     if (virtio_running(device) && queue->ready) {
         unsigned slot = queue->used_index % queue->size;
-        store_32(&queue->used, USED_ID(slot), chain->head);
-        store_32(&queue->used, USED_LENGTH(slot), written);
-        store_16(&queue->used, USED_INDEX, ++queue->used_index);
+        store_32(&queue->used, VIRTQ_USED_ID(slot), chain->head);
+        store_32(&queue->used, VIRTQ_USED_LENGTH(slot), written);
+        store_16(&queue->used, VIRTQ_USED_INDEX, ++queue->used_index);
     }
     virtio_settle(device);
 }
@@ -380,9 +368,9 @@ void virtqueue_put(struct virtio_device *device, unsigned index, struct virtio_c
 static bool signal_is_wanted(struct virtio_device *device, struct virtqueue *queue)
 {
     if (!virtio_has(device, VIRTIO_F_EVENT_IDX))
-        return !(load_16(&queue->available, AVAILABLE_FLAGS, __ATOMIC_RELAXED)
+        return !(load_16(&queue->available, VIRTQ_AVAILABLE_FLAGS, __ATOMIC_RELAXED)
                  & VIRTQ_NO_INTERRUPT);
-    uint16_t event = load_16(&queue->available, USED_EVENT(queue->size), __ATOMIC_RELAXED);
+    uint16_t event = load_16(&queue->available, VIRTQ_USED_EVENT(queue->size), __ATOMIC_RELAXED);
     return (uint16_t)(queue->used_index - event - 1)
          < (uint16_t)(queue->used_index - queue->signalled);
 }

@@ -1,0 +1,147 @@
+/* What a driver and its virtual device have agreed upon: numbers and layouts of the OASIS specification
+ * "Virtual I/O Device (VIRTIO) Version 1.2", with the registers of its MMIO transport, version 2. All
+ * is little endian. src/devices/ has the devices, servers/drivers/ the drivers.
+ */
+#ifndef PROTOCOL_VIRTIO_H
+#define PROTOCOL_VIRTIO_H
+
+#include <stdint.h>
+
+/* ---- all devices ---- */
+
+/* Register offsets. */
+enum {
+    VIRTIO_MAGIC = 0x000, VIRTIO_VERSION = 0x004, VIRTIO_DEVICE_ID = 0x008, VIRTIO_VENDOR_ID = 0x00c,
+    VIRTIO_DEVICE_FEATURES = 0x010, VIRTIO_DEVICE_FEATURES_SELECT = 0x014,
+    VIRTIO_DRIVER_FEATURES = 0x020, VIRTIO_DRIVER_FEATURES_SELECT = 0x024,
+    VIRTIO_QUEUE_SELECT = 0x030, VIRTIO_QUEUE_SIZE_LIMIT = 0x034, VIRTIO_QUEUE_SIZE = 0x038,
+    VIRTIO_QUEUE_READY = 0x044, VIRTIO_QUEUE_NOTIFY = 0x050,
+    VIRTIO_INTERRUPT_STATUS = 0x060, VIRTIO_INTERRUPT_ACK = 0x064, VIRTIO_STATUS = 0x070,
+    VIRTIO_QUEUE_DESCRIPTORS_LOW = 0x080, VIRTIO_QUEUE_DESCRIPTORS_HIGH = 0x084,
+    VIRTIO_QUEUE_DRIVER_LOW = 0x090, VIRTIO_QUEUE_DRIVER_HIGH = 0x094,
+    VIRTIO_QUEUE_DEVICE_LOW = 0x0a0, VIRTIO_QUEUE_DEVICE_HIGH = 0x0a4,
+    VIRTIO_CONFIG_GENERATION = 0x0fc, VIRTIO_CONFIG = 0x100,
+};
+
+#define VIRTIO_MAGIC_VALUE  0x74726976u
+#define VIRTIO_VENDOR       0x53524843u     /* "CHRS" */
+
+/* Device types. */
+enum { VIRTIO_TYPE_BLOCK = 2, VIRTIO_TYPE_CONSOLE = 3, VIRTIO_TYPE_ENTROPY = 4 };
+
+/* Status bits. */
+enum {
+    VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8,
+    VIRTIO_NEEDS_RESET = 64, VIRTIO_FAILED = 128,
+};
+
+/* Bits of the interrupt status. */
+enum { VIRTIO_INTERRUPT_QUEUE = 1, VIRTIO_INTERRUPT_CONFIG = 2 };
+
+/* Features of every device here. */
+#define VIRTIO_F_INDIRECT_DESC  (UINT64_C(1) << 28)
+#define VIRTIO_F_EVENT_IDX      (UINT64_C(1) << 29)
+#define VIRTIO_F_VERSION_1      (UINT64_C(1) << 32)     /* must be accepted */
+
+/* Descriptor flags, ring flags. */
+enum { VIRTQ_NEXT = 1, VIRTQ_WRITE = 2, VIRTQ_INDIRECT = 4 };
+enum { VIRTQ_NO_NOTIFY = 1, VIRTQ_NO_INTERRUPT = 1 };
+
+struct virtq_descriptor {
+    uint64_t address;
+    uint32_t length;
+    uint16_t flags;
+    uint16_t next;
+};
+
+/* Where things are in a queue, in bytes. The available ring: flags, index, heads, used_event.
+ * The used ring: flags, index, elements {id, length}, available_event. */
+#define VIRTQ_AVAILABLE_FLAGS       0u
+#define VIRTQ_AVAILABLE_INDEX       2u
+#define VIRTQ_AVAILABLE_HEAD(i)     (4u + 2u * (i))
+#define VIRTQ_USED_FLAGS            0u
+#define VIRTQ_USED_INDEX            2u
+#define VIRTQ_USED_ID(i)            (4u + 8u * (i))
+#define VIRTQ_USED_LENGTH(i)        (8u + 8u * (i))
+#define VIRTQ_USED_EVENT(size)      VIRTQ_AVAILABLE_HEAD(size)
+#define VIRTQ_AVAILABLE_EVENT(size) VIRTQ_USED_ID(size)
+
+/* ---- block device ---- */
+
+#define VIRTIO_BLK_ID_LENGTH 20
+
+/* The protocol between driver and device, section 5.2 of the specification. */
+enum { VIRTIO_BLK_IN = 0, VIRTIO_BLK_OUT = 1, VIRTIO_BLK_FLUSH = 4, VIRTIO_BLK_GET_ID = 8,
+       VIRTIO_BLK_DISCARD = 11, VIRTIO_BLK_WRITE_ZEROES = 13 };
+enum { VIRTIO_BLK_OK = 0, VIRTIO_BLK_IOERR = 1, VIRTIO_BLK_UNSUPPORTED = 2 };
+
+#define VIRTIO_BLK_F_SEG_MAX        (UINT64_C(1) << 2)
+#define VIRTIO_BLK_F_RO             (UINT64_C(1) << 5)
+#define VIRTIO_BLK_F_BLK_SIZE       (UINT64_C(1) << 6)
+#define VIRTIO_BLK_F_FLUSH          (UINT64_C(1) << 9)
+#define VIRTIO_BLK_F_DISCARD        (UINT64_C(1) << 13)
+#define VIRTIO_BLK_F_WRITE_ZEROES   (UINT64_C(1) << 14)
+
+struct virtio_blk_header {
+    uint32_t type;
+    uint32_t reserved;
+    uint64_t sector;
+};
+
+struct virtio_blk_range {       /* of VIRTIO_BLK_DISCARD and VIRTIO_BLK_WRITE_ZEROES */
+    uint64_t sector;
+    uint32_t sectors;
+    uint32_t flags;
+};
+
+struct virtio_blk_config {
+    uint64_t capacity;          /* sectors */
+    uint32_t size_max, seg_max;
+    uint32_t geometry;
+    uint32_t blk_size;
+    uint8_t  topology[8];
+    uint8_t  writeback, unused0;
+    uint16_t num_queues;
+    uint32_t max_discard_sectors, max_discard_seg, discard_sector_alignment;
+    uint32_t max_write_zeroes_sectors, max_write_zeroes_seg;
+    uint8_t  write_zeroes_may_unmap, unused1[3];
+};
+
+/* ---- console ---- */
+
+enum { VIRTIO_CONSOLE_TERMINAL, VIRTIO_CONSOLE_STDIN, VIRTIO_CONSOLE_STDOUT,
+       VIRTIO_CONSOLE_STDERR, VIRTIO_CONSOLE_PORTS };
+
+#define VIRTIO_CONSOLE_F_SIZE       (UINT64_C(1) << 0)
+#define VIRTIO_CONSOLE_F_MULTIPORT  (UINT64_C(1) << 1)
+
+/* Queues: port 0 has 0 and 1, the control queues are 2 and 3, port n > 0 has 2n + 2 and 2n + 3. */
+enum { VIRTIO_CONSOLE_CONTROL_IN = 2, VIRTIO_CONSOLE_CONTROL_OUT = 3 };
+
+/* A message on a control queue; RESIZE is followed by columns and rows (16 bits each), NAME by the name. */
+struct virtio_console_control {
+    uint32_t port;
+    uint16_t event;
+    uint16_t value;
+};
+
+enum { VIRTIO_CONSOLE_DEVICE_READY, VIRTIO_CONSOLE_PORT_ADD, VIRTIO_CONSOLE_PORT_REMOVE,
+       VIRTIO_CONSOLE_PORT_READY, VIRTIO_CONSOLE_CONSOLE_PORT, VIRTIO_CONSOLE_RESIZE,
+       VIRTIO_CONSOLE_PORT_OPEN, VIRTIO_CONSOLE_PORT_NAME,
+       VIRTIO_CONSOLE_PORT_ERROR = 64,  /* not in the specification: value is the Linux error that an
+                                         * output failed with; PORT_OPEN 0 follows */
+};
+
+struct virtio_console_config {
+    uint16_t columns, rows;
+    uint32_t ports;
+    uint32_t emergency_write;
+};
+
+/* ---- the clock, which is no virtio device ---- */
+
+enum { CLOCK_DEVICE_MAGIC = 0x0, CLOCK_DEVICE_NOW = 0x8 };
+
+#define CLOCK_DEVICE_MAGIC_VALUE 0x314b4c43u    /* "CLK1" */
+
+#endif
