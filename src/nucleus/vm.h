@@ -49,6 +49,9 @@ void vm_actor_counts(struct actor *actor, uint32_t *ret_regions, uint64_t *ret_b
 /* The nucleus calls of <mem/chMem.h> and <mem/chMapper.h>, with arguments as in the call record: call_rgnAllocate(struct thread *) and so on,
  * declared from calls.def in call.h and written in memory/.c files. Replies of mappers come by nucleus_call's completion (kcall.h). */
 
+/* Dirty pages of segments that are some seconds old begin to go to their mappers. Memory's own timer calls it. */
+void vm_writeback_old(void);
+
 /* Debugger, ps, leak checks. */
 void vm_counts(uint64_t *frames, uint64_t *free, uint64_t *cached);
 #endif

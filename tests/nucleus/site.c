@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define HEAP 0x10000000ull
-#define HEAP_SIZE (4ull << 20)
+#define HEAP_SIZE (64ull << 20)
 #define ACTORS_MAX 16384
 
 static struct {
