@@ -1,11 +1,271 @@
-/* The life of a site. */
+/* The life of a site: boot, run, halt.
+ *
+ * The order of boot matters: the machine first, since its zygote must be forked from a small
+ * process; then the Nucleus, its devices, the control socket, and the boot actors, which find each
+ * other by their ports. From then on this thread is the Nucleus. */
 
 #include "site.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <devices/disk_image.h>
+#include <host/event.h>
+#include <hostarch.h>
+#include <nucleus/nucleus.h>
+
+#include "control.h"
+#include "places.h"
+#include "site_actors.h"
+#include "site_devices.h"
+#include "site_report.h"
+#include "terminal.h"
+
+static struct {
+    const struct site_options *options;
+    int log_fd;
+    bool log_is_file;
+    bool raw;
+    struct termios saved;
+    int signals;
+    struct control *control;
+    bool zygote_lost;
+    struct disk_image *root;
+} site = {.log_fd = STDERR_FILENO, .signals = -1};
+
+static int fail(const char *what, const char *why)
+{
+    fprintf(stderr, "chorus: %s: %s\n", what, why);
+    return SITE_FAILED;
+}
+
+/* The terminal */
+
+static bool terminal_wanted(void)
+{
+    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+static void terminal_take(void)
+{
+    if (terminal_make_raw(STDIN_FILENO, &site.saved) != 0)
+        return;
+    site.raw = true;
+    hostarch_terminal_state(&site.saved);
+}
+
+static void terminal_give_back(void)
+{
+    if (!site.raw)
+        return;
+    terminal_restore(STDIN_FILENO, &site.saved);
+    terminal_calm(STDOUT_FILENO);
+    hostarch_terminal_state(NULL);
+    site.raw = false;
+}
+
+/* Ends from outside: a signal, ^A x, `chorus stop`, the zygote's death. The first asks the Unix
+ * subsystem to close the disk; the second does not wait for it. */
+
+static void end_now(int status)
+{
+    nucleus_shutdown(status, 0);
+}
+
+static void end_orderly(int status)
+{
+    static bool asked;
+    if (asked || !site_actors_ask_to_end(status))
+        end_now(status);
+    asked = true;
+}
+
+static void escape(void *cookie)
+{
+    (void)cookie;
+    end_orderly(0);
+}
+
+static void zygote_lost(void)
+{
+    site.zygote_lost = true;
+    end_now(SITE_FAILED);
+}
+
+static void signals_ready(void *cookie, uint32_t events)
+{
+    (void)cookie;
+    (void)events;
+    struct signalfd_siginfo signal;
+    while (read(site.signals, &signal, sizeof signal) == sizeof signal) {
+        if (signal.ssi_signo == SIGWINCH) {
+            struct terminal_size size = terminal_size(STDIN_FILENO);
+            site_devices_resize(size.columns, size.rows);
+        } else {
+            end_orderly(128 + (int)signal.ssi_signo);
+        }
+    }
+    hostarch_watch(site.signals, EPOLLIN, signals_ready, NULL);
+}
+
+/* Blocked in all threads and read from a descriptor by the Nucleus. Before any thread is made. */
+static bool signals_take(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGWINCH);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return false;
+    site.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return site.signals >= 0;
+}
+
+/* The control socket */
+
+static void answer_snapshot(void *unused)
+{
+    (void)unused;
+    control_answer(site.control, site_report_snapshot(site.options));
+}
+static void snapshot_wanted(void *context) { host_post(answer_snapshot, context); }
+static void stop_now(void *unused)
+{
+    (void)unused;
+    end_orderly(0);
+}
+static void stop_wanted(void *context) { host_post(stop_now, context); }
+
+static void control_ready(void *cookie, uint32_t events)
+{
+    (void)cookie;
+    (void)events;
+    control_handle(site.control);
+    hostarch_watch(control_fd(site.control), EPOLLIN, control_ready, NULL);
+}
+
+static bool control_start(void)
+{
+    static const struct control_callbacks callbacks = {snapshot_wanted, stop_wanted, NULL};
+    site.control = control_open(site.options->name, &callbacks);
+    if (site.control != NULL)
+        return hostarch_watch(control_fd(site.control), EPOLLIN, control_ready, NULL) == 0;
+    if (errno == EADDRINUSE) {
+        fprintf(stderr, "chorus: a site named %s is running\n", site.options->name);
+        return false;
+    }
+    /* Without it ps, top and stop do not find the site; it runs all the same. */
+    host_log(1, "no control socket: %s", strerror(errno));
+    return true;
+}
+
+/* Boot */
+
+static bool log_open(void)
+{
+    if (site.options->log_file == NULL)
+        return true;
+    site.log_fd = open(site.options->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    site.log_is_file = site.log_fd >= 0;
+    return site.log_is_file;
+}
+
+static bool root_open(void)
+{
+    char reason[256];
+    site.root = disk_image_open(site.options->root_image, site.options->snapshot ? DISK_IMAGE_SNAPSHOT : DISK_IMAGE_WRITABLE,
+                                reason, sizeof reason);
+    if (site.root == NULL)
+        fprintf(stderr, "chorus: %s: %s\n", site.options->root_image, reason);
+    return site.root != NULL;
+}
+
+static bool machine_start(void)
+{
+    bool terminal = terminal_wanted();
+    struct hostarch_options machine = {
+        .memory = site.options->memory,
+        .cpus = (int)site.options->cpus,
+        .processes = site.options->processes,
+        .log_level = site.options->verbose || site.log_is_file ? 2 : 0,
+        .log_fd = site.log_fd,
+        .lost = zygote_lost};
+    if (terminal)
+        hostarch_terminal(STDIN_FILENO);
+    return hostarch_start(&machine) == 0;
+}
+
+static int stream_for(int fd)
+{
+    return isatty(fd) && terminal_wanted() ? -1 : fd;
+}
+
+static bool devices_start(void)
+{
+    bool terminal = terminal_wanted();
+    struct terminal_size size = terminal_size(STDIN_FILENO);
+    struct site_devices_options devices = {
+        .terminal_in = terminal ? STDIN_FILENO : -1, .terminal_out = terminal ? STDOUT_FILENO : -1,
+        .columns = size.columns, .rows = size.rows,
+        .stdin_fd = stream_for(STDIN_FILENO), .stdout_fd = stream_for(STDOUT_FILENO), .stderr_fd = stream_for(STDERR_FILENO),
+        .root = site.root, .escape = escape};
+    site.root = NULL;
+    return site_devices_start(&devices);
+}
+
+static int run(void)
+{
+    struct nucleus_options nucleus = {.actors_max = site.options->processes};
+    nucleus_init(&nucleus);
+    site_report_start(site.options);
+    if (!devices_start() || !control_start())
+        return SITE_FAILED;
+    hostarch_watch(site.signals, EPOLLIN, signals_ready, NULL);
+    if (terminal_wanted()) {
+        if (site.options->command == NULL && site.options->snapshot)
+            fprintf(stderr, "chorus: changes to the disk are thrown away at the end (--root IMAGE keeps them); ^A x ends the site\r\n");
+        terminal_take();
+    }
+    if (!site_actors_start(site.options))
+        return SITE_FAILED;
+    int status = nucleus_run();
+    nucleus_fini();
+    site_report_left_over();
+    return status;
+}
 
 int site_run(const struct site_options *options)
 {
-    fprintf(stderr, "chorus: site %s: not built yet\n", options->name);
-    return 1;
+    site.options = options;
+    if (!log_open())
+        return fail(options->log_file, strerror(errno));
+    if (!root_open())
+        return SITE_FAILED;
+    if (!signals_take())
+        return fail("signals", strerror(errno));
+    if (!machine_start())
+        return SITE_FAILED;
+    int status = run();
+    site_devices_stop();
+    control_close(site.control);
+    hostarch_stop();
+    terminal_give_back();
+    site_report_stop();
+    if (site.zygote_lost)
+        fprintf(stderr, "chorus: the process that makes actors was killed; the site ended without closing its disk\n");
+    disk_image_close(site.root);
+    return status;
 }

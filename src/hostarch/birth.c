@@ -4,7 +4,7 @@
  * are cheap to make, and the filter can permit whatever is called from these pages, since an actor's process has lost them before it maps the
  * first page of its actor. Therefore: no libc, no data but on the stack and the info page, no calls out of this section.
  *
- * The zygote is in a session of its own. It makes processes when told, reports those that end, and when the Nucleus is gone, however that came
+ * The zygote is in a process group of its own. It makes processes when told, reports those that end, and when the Nucleus is gone, however that came
  * about, kills and reaps them all, gives the terminal back, and ends.
  */
 #include "setup.h"

@@ -202,7 +202,9 @@ static void map_or_die(uint64_t address, uint64_t size, int prot, uint64_t at)
 /* In the forked child: put the pages where they belong, then leave this program for ever. */
 static void __attribute__((noreturn)) become_zygote(int socket)
 {
-    setsid();
+    /* A process group of its own keeps the terminal's signals away. Not a session: hosts share CPUs out by session (autogroup), and the Nucleus would
+     * starve beside its own stubs whenever other programs of its session are busy: seen, for many seconds. */
+    setpgid(0, 0);
     if (dup2(socket, 100) < 0 || dup2(machine.memfd, 101) < 0)
         _exit(121);
     bool terminal = terminal_fd >= 0 && dup2(terminal_fd, 102) >= 0;

@@ -1,0 +1,212 @@
+/* The site's hardware.
+ *
+ * A device asks the Nucleus for three things: its driver's memory (pinned, by the driver's own
+ * addresses), an interrupt, and random numbers. The Nucleus asks a device for its registers. This
+ * file is where the two meet; neither includes the other's headers. */
+
+#include "site_devices.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <devices/bus.h>
+#include <devices/clock_device.h>
+#include <devices/device.h>
+#include <devices/io_pool.h>
+#include <devices/virtio_blk.h>
+#include <devices/virtio_console.h>
+#include <devices/virtio_rng.h>
+#include <host/event.h>
+#include <hostarch.h>
+#include <nucleus/actor.h>
+#include <nucleus/device.h>
+#include <nucleus/nucleus.h>
+#include <nucleus/random.h>
+#include <nucleus/vm.h>
+
+enum { POOL_THREADS = 2, DEVICES_MOST = 16 };
+
+/* What is pinned for a device: a span is given back by its place in the Nucleus's memory, the
+ * Nucleus wants the driver's address. */
+struct pinned {
+    void *base;
+    size_t length;
+    uint64_t address;
+};
+
+struct site_device {
+    struct device *device;
+    int number; /* the Nucleus's */
+    struct pinned *pins;
+    size_t pin_count, pin_room;
+    KnUniqueId driver; /* whose memory the pins are of */
+};
+
+static struct {
+    struct bus *bus;
+    struct io_pool *pool;
+    struct site_device devices[DEVICES_MOST];
+    unsigned count;
+    struct device *console;
+} site;
+
+static struct site_device *owner_of(struct device *device) { return device->owner; }
+
+static bool pin(void *cookie, struct device *device, uint64_t address, size_t length, bool write,
+                struct device_span *ret_span)
+{
+    (void)cookie;
+    struct site_device *mine = owner_of(device);
+    struct actor *driver = device_driver((unsigned)mine->number);
+    size_t in_page = PAGE_SIZE - address % PAGE_SIZE;
+    size_t size = length < in_page ? length : in_page;
+    if (driver == NULL || length == 0)
+        return false;
+    if (mine->pin_count == mine->pin_room) {
+        size_t room = mine->pin_room ? mine->pin_room * 2 : 64;
+        struct pinned *pins = realloc(mine->pins, room * sizeof *pins);
+        if (pins == NULL)
+            return false;
+        mine->pins = pins;
+        mine->pin_room = room;
+    }
+    void *base = vm_pin(driver, address, size, write);
+    if (base == NULL)
+        return false;
+    mine->driver = driver->cap.ui;
+    mine->pins[mine->pin_count++] = (struct pinned){base, size, address};
+    *ret_span = (struct device_span){base, size};
+    return true;
+}
+
+static void unpin(void *cookie, struct device *device, struct device_span span)
+{
+    (void)cookie;
+    struct site_device *mine = owner_of(device);
+    struct actor *driver = device_driver((unsigned)mine->number);
+    for (size_t i = mine->pin_count; i > 0; i--) {
+        struct pinned *found = &mine->pins[i - 1];
+        if (found->base != span.base || found->length != span.length)
+            continue;
+        /* A driver that is gone took its pins along when its space ended. */
+        if (driver != NULL && uiEqual(&driver->cap.ui, &mine->driver))
+            vm_unpin(driver, found->address, found->length);
+        *found = mine->pins[--mine->pin_count];
+        return;
+    }
+}
+
+static void raise_interrupt(void *cookie, struct device *device)
+{
+    (void)cookie;
+    device_interrupt((unsigned)owner_of(device)->number);
+}
+
+static void fill_random(void *cookie, void *bytes, size_t length)
+{
+    (void)cookie;
+    random_bytes(bytes, length);
+}
+
+static int64_t now(void *cookie)
+{
+    (void)cookie;
+    return nucleus_time_of_day();
+}
+
+static void complain(void *cookie, struct device *device, const char *text)
+{
+    (void)cookie;
+    host_log(0, "device %s: %s", device->name, text);
+}
+
+static const struct device_services services = {
+    .pin = pin, .unpin = unpin, .raise = raise_interrupt, .random = fill_random, .now = now, .complain = complain};
+
+static uint64_t read_register(void *device, uint32_t offset) { return device_read(device, offset); }
+static void write_register(void *device, uint32_t offset, uint64_t value) { device_write(device, offset, value); }
+static bool reset(void *device) { return device_reset(device); }
+static bool quiet(void *device) { return device_quiet(device); }
+static const struct device_interface interface = {read_register, write_register, reset, quiet};
+
+static bool add(struct device *device, const char *what)
+{
+    if (device == NULL) {
+        fprintf(stderr, "chorus: %s: %s\n", what, strerror(errno));
+        return false;
+    }
+    struct site_device *mine = &site.devices[site.count];
+    mine->device = device;
+    device->owner = mine;
+    mine->number = devices_add(&interface, device, device->kind, device->type, device->name);
+    if (mine->number < 0)
+        return false;
+    site.count++;
+    return true;
+}
+
+/* The bus says that the host has something: by a descriptor that the interrupt thread watches, or by a post of the I/O pool. */
+static void run_bus(void *unused)
+{
+    (void)unused;
+    if (bus_run(site.bus))
+        host_post(run_bus, NULL);
+}
+
+static void bus_ready(void *cookie, uint32_t events)
+{
+    (void)events;
+    run_bus(cookie);
+    hostarch_watch(bus_descriptor(site.bus), EPOLLIN, bus_ready, NULL);
+}
+
+static void wake(void *cookie) { host_post(run_bus, cookie); }
+
+bool site_devices_start(const struct site_devices_options *options)
+{
+    site.bus = bus_create(wake, NULL);
+    site.pool = site.bus ? io_pool_create(site.bus, POOL_THREADS) : NULL;
+    if (site.pool == NULL || hostarch_watch(bus_descriptor(site.bus), EPOLLIN, bus_ready, NULL) != 0) {
+        fprintf(stderr, "chorus: devices: %s\n", strerror(errno));
+        return false;
+    }
+    struct virtio_console_backing backing = {
+        .terminal_in = options->terminal_in, .terminal_out = options->terminal_out,
+        .columns = options->columns, .rows = options->rows,
+        .stdin_descriptor = options->stdin_fd, .stdout_descriptor = options->stdout_fd, .stderr_descriptor = options->stderr_fd,
+        .escape = options->escape, .cookie = options->cookie};
+    site.console = virtio_console_create("console0", &services, site.bus, site.pool, &backing);
+    return add(site.console, "console") &&
+           add(virtio_blk_create("disk0", &services, site.bus, site.pool, options->root), "disk") &&
+           add(virtio_rng_create("entropy0", &services), "entropy") && add(clock_device_create("clock0", &services), "clock");
+}
+
+void site_devices_resize(uint16_t columns, uint16_t rows)
+{
+    if (site.console != NULL)
+        virtio_console_resize(site.console, columns, rows);
+}
+
+void site_devices_stop(void)
+{
+    for (unsigned i = 0; i < site.count; i++)
+        device_reset(site.devices[i].device);
+    for (unsigned i = 0; i < site.count; i++) {
+        for (int patience = 0; !device_quiet(site.devices[i].device) && patience < 5000; patience++) {
+            bus_run(site.bus);
+            usleep(1000);
+        }
+        if (device_quiet(site.devices[i].device))
+            device_destroy(site.devices[i].device);
+        free(site.devices[i].pins);
+    }
+    if (site.bus != NULL)
+        hostarch_unwatch(bus_descriptor(site.bus));
+    io_pool_destroy(site.pool);
+    bus_destroy(site.bus);
+    memset(&site, 0, sizeof site);
+}

@@ -1,0 +1,26 @@
+/* The site's hardware: makes the devices of src/devices/ and shows them to the Nucleus. */
+
+#ifndef CHORUS_SITE_DEVICES_H
+#define CHORUS_SITE_DEVICES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct disk_image;
+
+struct site_devices_options {
+    int terminal_in, terminal_out; /* -1: the site has no terminal */
+    uint16_t columns, rows;
+    int stdin_fd, stdout_fd, stderr_fd; /* the command's own streams; -1: they are the terminal */
+    struct disk_image *root;       /* taken over */
+    void (*escape)(void *cookie);  /* ^A x */
+    void *cookie;
+};
+
+/* After nucleus_init. False, and a message on standard error: the host refuses. */
+bool site_devices_start(const struct site_devices_options *options);
+void site_devices_resize(uint16_t columns, uint16_t rows);
+/* After the last actor is gone. Waits for what the host still does. */
+void site_devices_stop(void);
+
+#endif
