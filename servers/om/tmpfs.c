@@ -153,6 +153,8 @@ static void pages_free(struct tmpfs *tmpfs, struct node *node, uint64_t start, u
 {
     size_t first = page_find(node, start), last = page_find(node, end);
 
+    if (first == last)
+        return;
     for (size_t i = first; i < last; i++)
         free(node->pages[i].data);
     memmove(&node->pages[first], &node->pages[last],

@@ -1,0 +1,121 @@
+/* om: requests of the file protocol, carried out on the table of file systems.
+ *
+ * Pure logic: the actor (main.c) receives messages and calls om_serve; unit tests call it as well.
+ *   walk.c        paths
+ *   permission.c  who may do what
+ *   requests.c    one handler for each operation of the protocol
+ */
+#ifndef OM_OM_H
+#define OM_OM_H
+
+#include <pthread.h>
+
+#include "blockdev.h"
+#include "fs.h"
+
+#define OM_SYSTEMS_MAX 256
+#define OM_MOUNTS_MAX  64
+
+/* The file system's number is in the upper byte of a key. */
+#define OM_KEY(number, id)  ((uint64_t)(number) << 56 | (id))
+#define OM_KEY_SYSTEM(key)  ((uint32_t)((key) >> 56))
+#define OM_KEY_ID(key)      ((fs_id)((key) & 0xffffffffffffffull))
+
+struct om_mount {
+    uint64_t at;                /* key of the directory; 0: not in use */
+    struct file_node node;      /* what is mounted there */
+};
+
+/* What om asks of the world around it; called without locks. */
+struct om_world {
+    /* The size of a file was set: the Nucleus' cache has to know. */
+    void (*truncated)(struct om_world *world, uint64_t key, uint64_t size);
+    /* All that the Nucleus has changed of our segments is to be pushed out. */
+    void (*flush)(struct om_world *world);
+    /* The last name and the last holder have gone, but the Nucleus still has the segment. */
+    void (*unused)(struct om_world *world, uint64_t key);
+    /* The block device of that name ("disk1", "/dev/vdb"), or an error. */
+    int (*device)(struct om_world *world, const char *name, struct blockdev **ret);
+};
+
+struct om {
+    pthread_rwlock_t lock;      /* of systems and mounts; taken before a file system's lock */
+    struct fs *systems[OM_SYSTEMS_MAX];     /* by number; 1 is the root; 0 is not used */
+    struct om_mount mounts[OM_MOUNTS_MAX];
+    uint64_t port, mapper_port; /* UIs of our ports */
+    struct om_world *world;
+    uint32_t cache_memory;      /* for each file system, bytes */
+    bool     stopped;
+};
+
+/* A request while it is served. */
+struct om_call {
+    const struct file_request *request;
+    const char *body;           /* of the request */
+    size_t   body_size;
+    struct file_reply *reply;
+    uint8_t *reply_body;        /* FILE_BODY_MAX bytes, other memory than `body` */
+    size_t   reply_size;
+};
+
+void om_init(struct om *om, struct om_world *world);
+/* Unmount all. The first error. */
+int om_stop(struct om *om);
+/* A file system becomes number `number` (0: the next free one). -ENOSPC: no number is free. */
+int om_add(struct om *om, struct fs *fs, uint32_t number);
+/* Serve one request: fills the reply, and its body if it has one. */
+void om_serve(struct om *om, struct om_call *call);
+/* Make durable what is not. */
+int om_sync(struct om *om);
+bool om_is_changed(struct om *om);
+
+/* walk.c -------------------------------------------------------------------------- */
+
+#define WALK_FOLLOW    1u       /* the last component too */
+#define WALK_PARENT    2u       /* stop at the directory of the last component */
+#define WALK_UNCROSSED 4u       /* the last component may be a mount point */
+
+struct walk {
+    struct om *om;
+    struct fs *fs;
+    const struct file_credentials *credentials;
+    fs_id    root;              /* ".." stays there; 0: nowhere */
+    uint32_t number;            /* of the file system */
+    unsigned flags;
+    bool     follow_inside;
+    uint32_t links;
+    fs_id    at;                /* where the walk is */
+    struct file_attributes attributes;      /* of it */
+    enum file_outcome outcome;
+    struct file_node next;      /* outcome: where to go on */
+    char    *rest;              /* what is left of the path; with WALK_PARENT the last component */
+    size_t   rest_length;
+    bool     must_be_directory; /* the path ended in a slash */
+    size_t   text_length;       /* of the link, in `text` */
+    char     text[FILE_PATH_MAX + 1];
+    char     buffer[2 * FILE_PATH_MAX + 2];
+};
+
+/* Walk from `key`'s node along the path. The file system is locked. 0 and an outcome, or an error. */
+int walk_run(struct walk *walk, fs_id from, const char *path, size_t length);
+/* The last component is a link after all (FILE_CREATE): go on with its text. */
+int walk_go_on(struct walk *walk, fs_id link);
+
+/* permission.c -------------------------------------------------------------------- */
+
+#define MAY_READ    4u
+#define MAY_WRITE   2u
+#define MAY_EXECUTE 1u
+
+bool group_has(const struct file_credentials *credentials, uint32_t gid);
+/* 0 or -EACCES */
+int permission_check(const struct file_attributes *attributes,
+                     const struct file_credentials *credentials, uint32_t wanted);
+/* May `victim`'s name be taken out of `directory`? 0, -EACCES, -EPERM (sticky). */
+int permission_remove(const struct file_attributes *directory, const struct file_attributes *victim,
+                      const struct file_credentials *credentials);
+/* May it be changed so? Fills what is to be done. 0, -EPERM, -EACCES. */
+int permission_change(const struct file_attributes *attributes, const struct file_request *request,
+                      struct file_time now, struct fs_change *ret);
+
+#endif
