@@ -54,6 +54,10 @@ static void start(int index, struct host_context *context)
     struct user_cpu *cpu = &machine.cpu[index];
     struct host_space *space = context->space;
     struct stub *stub = &space->process->stubs[index];
+    if (stub->state == STUB_LOST) {
+        cpu->pending = context; /* it has another thread in it until it answers */
+        return;
+    }
     context_load(context, stub);
     uint32_t next = stub->where == IN_GATE ? COMMAND_RETURN : COMMAND_RESUME, command;
     if (stub->where != IN_GATE) {
@@ -175,6 +179,8 @@ static bool take(struct stub *stub, struct host_event *event, bool lost)
         counts.calls++;
     else
         counts.traps++;
+    if (lost)
+        cpu_retry(stub->process->space);
     return true;
 }
 

@@ -28,7 +28,7 @@
 #define SLICES ((AREA_END - AREA) / SLICE_SIZE)
 #define SLICE_GUARD (1ull << 20) /* at the end of each, never mapped */
 #define TICK_SIGNAL SIGUSR1
-#define TICK_PERIOD 1000000 /* ns */
+#define TICK_PERIOD 250000 /* ns */
 #define TICKS_UNUSED 2      /* so many without supervisor code, and the timer is stopped */
 #define POPULATE_MAX (64u * PAGE_SIZE)
 
