@@ -355,6 +355,7 @@ void trap_reply(struct thread *thread, const KnTrapReply *reply, const uint8_t *
         thread_kill(thread);
         return;
     case K_DO_CALL:
+        thread_wake(thread, K_OK); /* before: the call begins anew, it is not started again */
         do_call(thread, reply, body, body_size);
         break;
     case K_DO_REFLECT:
