@@ -26,11 +26,11 @@ static void call_wildly(void)
 {
     static const uint64_t wild[] = { 0, 1, 0xfff, 0x10000, 0x7fffffffffff, 0x800000000000, UINT64_MAX, 0x100000000000 };
     typedef int64_t any(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
-    any *const calls[] = { (any *)ipcSend, (any *)ipcReply, (any *)rgnStat, (any *)actorName, (any *)threadContext, (any *)sysRandom, (any *)sysTime };
+    void *const calls[] = { ipcSend, ipcReply, rgnStat, actorName, threadContext, sysRandom, sysTime };
     for (size_t c = 0; c < sizeof calls / sizeof *calls; c++)
         for (size_t i = 0; i < 8; i++)
             for (size_t j = 0; j < 8; j++)
-                calls[c](wild[i], wild[j], wild[(i + j) % 8], wild[(i * j) % 8], wild[j], wild[i]);
+                ((any *)calls[c])(wild[i], wild[j], wild[(i + j) % 8], wild[(i * j) % 8], wild[j], wild[i]);
 }
 
 int main(int argc, char **argv)
