@@ -45,7 +45,9 @@ enum { K_COPYBACK = 0x10000, /* write all back, keep it */ K_DOWNGRADE = 0x20000
        GETACCESS */ K_INVALIDATE = 0x40000 /* write dirty pages back, drop all */, K_DROP = 0x80000 /* drop all, dirty pages too */ };
 int lcFlush(const KnCap *lc, VmOffset offset, VmSize size, unsigned flags, uint64_t ordinal);
 /* Set the segment's size. Pages beyond are dropped, also where they are mapped (a later access is a fault with K_EOFFSET), the
- * rest of the last page becomes zero. */
+ * rest of the last page becomes zero. Returns how often the segment was made shorter in this cache: requests carry that as their
+ * <ordinal>. A PUSHOUT with a smaller one was sent before the truncation: of its data only what lies before the segment's end counts, and its segSize
+ * does not. */
 int lcTrunc(const KnCap *lc, VmSize size);
 int lcFillZero(const KnCap *lc, VmOffset offset, VmSize size);
 int lcStat(const KnCap *lc, KnSgStat *stat);

@@ -10,9 +10,11 @@
 #include "../vm.h"
 #include "cache.h"
 #include "mapping.h"
+#include "pressure.h"
 
 #define WINDOW_FIRST 16u /* pages */
 #define WINDOW_MAX 512u
+#define TEXT_WINDOW 1024u /* of a program's text, as much as is in memory */
 #define COPY_WINDOW 16u /* pages copied at once when a deferred copy ends: 64 KB */
 #define SCARCE 256      /* with fewer free frames, windows are one page */
 
@@ -34,6 +36,8 @@ static struct window window_around(const struct region *region, page_t page, uin
 /* The window of a fault at <page>: larger if it goes on where the last one ended. */
 static struct window window_of_fault(struct region *region, page_t page)
 {
+    if (region->cache != NULL && region->options & K_EXECUTABLE)
+        return window_around(region, page, TEXT_WINDOW);
     if (frame_free_count() < SCARCE)
         return (struct window){page, page + 1};
     if (page == region->next_fault && page != region->start)
@@ -131,14 +135,20 @@ void page_map_adjust(struct region *region, page_t from, page_t to)
         mapping_protect(space, begin, expected, wanted);
 }
 
-/* The stretch of pages around <page>, inside the window, of which neither object nor cache has any. */
+/* Would the page be zero if it were touched? */
+static bool page_is_absent(struct region *region, page_t page)
+{
+    return tree_get(&region->object->tree, region_object_page(region, page)) == 0 &&
+           (region->cache == NULL || cache_page_is_beyond(region, page));
+}
+
+/* The stretch of such pages around <page>, inside the window. */
 static struct window window_of_absent(struct region *region, page_t page, struct window window)
 {
-    frame_t frame;
     struct window absent = {page, page + 1};
-    while (absent.from > window.from && page_allowed(region, absent.from - 1, &frame) == 0)
+    while (absent.from > window.from && page_is_absent(region, absent.from - 1))
         absent.from--;
-    while (absent.to < window.to && page_allowed(region, absent.to, &frame) == 0)
+    while (absent.to < window.to && page_is_absent(region, absent.to))
         absent.to++;
     return absent;
 }
@@ -157,23 +167,15 @@ static void object_put(struct object *object, page_t key, frame_t first, size_t 
     }
 }
 
-/* Frames for pages, by freeing others if need be. */
-static size_t frames_get(size_t want, enum frame_use use, frame_t *ret_first)
-{
-    size_t got = frame_take(want, use, ret_first);
-    while (got == 0 && space_reap(4096))
-        got = frame_take(want, use, ret_first);
-    return got;
-}
-
 /* An anonymous page that was never touched, and its neighbours. */
-static int zero_fill(struct region *region, page_t page, struct window window)
+static int zero_fill(struct region *region, page_t page, struct window window, struct thread *thread)
 {
     struct window absent = window_of_absent(region, page, window);
     frame_t first;
-    size_t got = frames_get(absent.to - absent.from, FRAME_FOR_ZEROS, &first);
-    if (got == 0)
-        return K_ENOMEM;
+    size_t got;
+    int status = frames_get(absent.to - absent.from, FRAME_FOR_ZEROS, thread, &first, &got);
+    if (status != K_OK)
+        return status;
     if (absent.from + got <= page)
         absent.from = page + 1 - got > absent.from ? page + 1 - got : absent.from;
     object_put(region->object, region_object_page(region, absent.from), first, got);
@@ -208,11 +210,8 @@ static int copy_shared(struct region *region, page_t page, struct thread *thread
         uint32_t slot = leaf == NULL ? 0 : leaf->slot[key % TREE_WAYS];
         if (!slot_present(slot) || (own && frame_record(slot_frame(slot))->slots == 1))
             continue;
-        if (left == 0 && (left = frames_get(window.to - at, FRAME_FOR_COPY, &run)) == 0) {
-            if (at > page)
-                break;
-            return K_ENOMEM;
-        }
+        if (left == 0 && (status = frames_get(window.to - at, FRAME_FOR_COPY, thread, &run, &left)) != K_OK)
+            return at > page ? K_OK : status;
         memcpy(frame_bytes(run), frame_bytes(slot_frame(slot)), PAGE_SIZE);
         object_put(object, key, run, 1);
         if (object->shared)
@@ -226,11 +225,15 @@ static int copy_shared(struct region *region, page_t page, struct thread *thread
 }
 
 /* Copy of a segment, written for the first time: from the cache's page into one of the object's own. */
-static int copy_from_cache(struct region *region, page_t page, frame_t source)
+static int copy_from_cache(struct region *region, page_t page, frame_t source, struct thread *thread)
 {
     frame_t frame;
-    if (frames_get(1, FRAME_FOR_COPY, &frame) == 0)
-        return K_ENOMEM;
+    size_t count;
+    frame_hold(source);
+    int status = frames_get(1, FRAME_FOR_COPY, thread, &frame, &count);
+    frame_unhold(source);
+    if (status != K_OK)
+        return status;
     memcpy(frame_bytes(frame), frame_bytes(source), PAGE_SIZE);
     cache_trim_copy(region, page, frame_bytes(frame));
     object_put(region->object, region_object_page(region, page), frame, 1);
@@ -247,15 +250,15 @@ static int object_page_get(struct region *region, page_t page, bool write, struc
     uint32_t slot = leaf == NULL ? 0 : leaf->slot[key % TREE_WAYS];
     int status = K_OK;
     if (!slot_present(slot)) {
-        if (region->cache != NULL) {
+        if (region->cache != NULL && !cache_page_is_beyond(region, page)) {
             status = cache_page_get(region, page, false, thread, ret_frame);
             if (status != K_OK)
                 return status;
             if (!write && !cache_page_needs_trim(region, page))
                 return K_OK;
-            status = copy_from_cache(region, page, *ret_frame);
+            status = copy_from_cache(region, page, *ret_frame, thread);
         } else {
-            status = zero_fill(region, page, window);
+            status = zero_fill(region, page, window, thread);
         }
     } else if (write && !(own && frame_record(slot_frame(slot))->slots == 1)) {
         status = copy_shared(region, page, thread);

@@ -4,6 +4,8 @@
 #include <host/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cache.h"
+#include "pressure.h"
 
 /* From a frame to its mappings. An anonymous frame mapped once, by far the most frequent case, has it in its record: (space << 35 | page);
  * one mapped more often has a chain of links there. */
@@ -163,6 +165,8 @@ void mapping_reported(struct vm_space *space)
         frame_unhold_run(entry.first, entry.count);
     }
     wait_queue_wake_all(&space->reports, K_OK);
+    transfers_reported();
+    pressure_relieved();
 }
 
 void mapping_submit(struct vm_space *space)

@@ -4,6 +4,7 @@
 #include <host/event.h>
 #include "cache.h"
 #include "mapping.h"
+#include "pressure.h"
 
 #define RESERVE_SHARE 128 /* one frame of so many is kept for pushing pages out */
 #define REAP_STEP 1024    /* pages freed in a step: some 20 us */
@@ -13,6 +14,9 @@ void vm_init(void)
     frame_init();
     frame_reserve_set(frame_total() / RESERVE_SHARE);
     space_init();
+    caches_init();
+    pressure_init();
+    writeback_init();
 }
 
 bool vm_idle_work(void)
@@ -26,5 +30,5 @@ void vm_counts(uint64_t *frames, uint64_t *free, uint64_t *cached)
 {
     *frames = frame_total();
     *free = frame_free_count();
-    *cached = 0;
+    *cached = cached_pages();
 }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "deadline.h"
 #include "memory/frame.h"
-#include "ui.h"
 
 #define ACTORS 256
 
@@ -111,6 +111,7 @@ void world_go_on(void)
     world_time += 1000000;
     machines_run();
     world_mappers_answer();
+    deadlines_run(world_time);
     for (unsigned i = 0; i < actors_made; i++) {
         if (actors[i] != NULL && threads[i].waiting_in != NULL && wake_at[i] <= world_time)
             thread_wake(&threads[i], K_ETIMEOUT);
