@@ -33,6 +33,7 @@
 
 #define BLOCK_UNIT          512         /* offsets and lengths are multiples of this many bytes */
 #define BLOCK_BODY_MAX      65536       /* bytes in the body of one request or reply */
+#define BLOCK_RANGE_MAX     (UINT64_C(1) << 30)     /* bytes in one BLOCK_DISCARD or BLOCK_WRITE_ZEROES */
 #define BLOCK_ID_LENGTH     20          /* a disk's name, filled with zeros, perhaps without one */
 
 enum block_operation {
@@ -40,9 +41,9 @@ enum block_operation {
     BLOCK_READ,                 /* offset, length -> `length` bytes in the reply's body */
     BLOCK_WRITE,                /* offset, length; `length` bytes in the request's body */
     BLOCK_FLUSH,                /* what was answered before is on the disk when this is answered */
-    BLOCK_DISCARD,              /* offset, length (any length): the contents are no longer needed;
-                                 * reading them gives zeros or the old bytes */
-    BLOCK_WRITE_ZEROES,         /* offset, length (any length): reads give zeros from now on */
+    BLOCK_DISCARD,              /* offset, length (at most BLOCK_RANGE_MAX): the contents are no longer
+                                 * needed; reading them gives zeros or the old bytes */
+    BLOCK_WRITE_ZEROES,         /* offset, length (at most BLOCK_RANGE_MAX): reads give zeros from now on */
 };
 
 /* Request flags. */

@@ -1,0 +1,68 @@
+/* Console protocol: what the Device Manager asks of the console driver.
+ *
+ * The driver has ports, as the virtio console: 0 the terminal of the person at the site, 1 to 3 the standard
+ * input, output and error of the command. dm calls the driver's port (static system group, stamp
+ * CONSOLE_GROUP_STAMP, K_FUNCMODE); the request is the annex, bytes are bodies. No call waits: -EAGAIN means that
+ * nothing happened, and that an event follows once it is worth trying again. Events are ipcSends to the port that
+ * CONSOLE_CONNECT gave; they are hints and may come once too often.
+ *
+ * When the driver dies it is started again; dm's call fails, and dm connects again. Input that the dead driver had
+ * taken from the device and not given out is lost (at most one buffer of 4 KB); output that it had accepted and not passed on
+ * is lost too.
+ */
+#ifndef PROTOCOL_CONSOLE_H
+#define PROTOCOL_CONSOLE_H
+
+#include <stdint.h>
+
+#define CONSOLE_GROUP_STAMP 7       /* K_STAMP_CONSOLE */
+#define CONSOLE_PORTS       4
+#define CONSOLE_BODY_MAX    65536
+
+enum console_operation {
+    CONSOLE_CONNECT = 0x600,    /* event_port -> ports, columns, rows. One client; a new one takes over */
+    CONSOLE_READ,               /* port, length -> bytes in the body; none: the end of the input.
+                                 * -EAGAIN: CONSOLE_EVENT_READABLE follows */
+    CONSOLE_WRITE,              /* port, body -> length accepted, at least 1.
+                                 * -EAGAIN: CONSOLE_EVENT_WRITABLE follows; else the host's error, e.g. -EPIPE */
+    CONSOLE_DRAIN,              /* port: 0 when the host has everything that was accepted.
+                                 * -EAGAIN: CONSOLE_EVENT_WRITABLE follows when it has; else the host's
+                                 * error, when it refused some of it */
+};
+
+struct console_request {
+    uint32_t operation;
+    uint32_t port;
+    uint32_t length;
+    uint32_t unused0;
+    uint64_t event_port;        /* the 8 bytes of a KnUniqueId */
+    uint8_t  unused[96];
+};
+
+struct console_reply {
+    int32_t  status;            /* 0, or an error of Linux made negative. -EINVAL, -ENXIO no such port,
+                                 * -ENOSYS */
+    uint32_t length;
+    uint32_t ports;             /* one bit for each port that there is */
+    uint16_t columns, rows;
+    uint8_t  unused[104];
+};
+
+enum console_event_kind {
+    CONSOLE_EVENT_READABLE = 0x680,     /* port */
+    CONSOLE_EVENT_WRITABLE,             /* port */
+    CONSOLE_EVENT_RESIZE,               /* columns, rows */
+};
+
+struct console_event {
+    uint32_t kind;
+    uint32_t port;
+    uint16_t columns, rows;
+    uint8_t  unused[108];
+};
+
+_Static_assert(sizeof(struct console_request) == 120, "a request fills the annex");
+_Static_assert(sizeof(struct console_reply) == 120, "a reply fills the annex");
+_Static_assert(sizeof(struct console_event) == 120, "an event fills the annex");
+
+#endif
