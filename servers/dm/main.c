@@ -1,0 +1,349 @@
+/* The Device Manager's actor.
+ *
+ * One worker serves the protocol: no request waits. A second thread, the pump, moves bytes between the channels and the
+ * console driver; it alone calls the driver, so a driver that is stopped holds up nothing but the console. One lock is
+ * around the core; the pump does not hold it while it calls.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <server/client.h>
+#include <server/server.h>
+
+#include "channel.h"
+#include "dm.h"
+#include "protocol/console.h"
+
+#define CONNECT_PATIENCE 60000000000ll  /* ns for the console driver to be (again) there */
+#define TERMINAL_PIECE   4096           /* taken from the terminal's line at once: what was taken can be flushed no more */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+
+/* Under the lock: */
+static bool attention = true;           /* the pump should look at the channels */
+static struct {
+    bool readable, writable, drainable; /* worth asking the driver: cleared before, set again by events */
+} hint[CHANNELS];
+static int timer = -1;
+
+/* The pump's own: */
+static KnIpcDest driver;
+static struct {
+    uint8_t bytes[CHANNEL_SIZE];
+    size_t start, length;               /* taken from the channel, not yet accepted by the driver */
+} outgoing[CHANNELS];
+static uint8_t incoming[CHANNEL_SIZE];
+
+/* ---- what the core needs ---- */
+
+static bool host_send(uint64_t port, const struct tty_event *event)
+{
+    KnIpcDest to = { .mode = K_PORTMODE };
+    KnMsgDesc message = { .annexAddr = (void *)event };
+
+    memcpy(&to.target, &port, sizeof to.target);
+    return ipcSend(&message, server_port(), &to) != K_EFULL;
+}
+
+static int64_t host_now(void)
+{
+    KnTime now = 0;
+
+    sysTime(&now);
+    return now;
+}
+
+static void host_random(void *bytes, size_t length)
+{
+    for (size_t done = 0; done < length;) {
+        ssize_t some = getrandom((char *)bytes + done, length - done, 0);
+        if (some <= 0) {
+            fprintf(stderr, "dm: no random numbers\n");
+            abort();                    /* better than numbers that are none */
+        }
+        done += (size_t)some;
+    }
+}
+
+static void host_attend(unsigned number)
+{
+    (void)number;
+    attention = true;
+    pthread_cond_signal(&work);
+}
+
+static const struct dm_host host = { .send = host_send, .now = host_now, .random = host_random,
+                                     .attend = host_attend };
+
+/* With the lock: tell who waits, and come back when time has something to say. */
+static void settle(void)
+{
+    static int64_t armed = INT64_MAX;
+    int64_t next = dm_settle();
+
+    if (next == armed)
+        return;
+    armed = next;
+    int64_t delay = next == INT64_MAX ? 0 : next - host_now();
+    timerSet(timer, next != INT64_MAX && delay <= 0 ? 1 : delay, 0, NULL);
+}
+
+/* ---- the pump ---- */
+
+static int driver_call(uint32_t operation, unsigned port, uint32_t length,
+                       struct console_reply *reply, const struct client_data *data)
+{
+    struct console_request request = { .operation = operation, .port = port, .length = length };
+    int size = client_call(&driver, &request, sizeof request, reply, sizeof *reply, data, K_FOREVER);
+
+    return size < 0 ? size : K_OK;
+}
+
+/* Find the driver, or wait for the next one; learn what ports there are. */
+static bool driver_connect(void)
+{
+    struct console_request request = { .operation = CONSOLE_CONNECT };
+    struct console_reply reply;
+    KnUniqueId port;
+
+    if (portUi(K_MYACTOR, server_port(), &port) != K_OK)
+        return false;
+    memcpy(&request.event_port, &port, sizeof port);
+    driver = client_group(CONSOLE_GROUP_STAMP);
+    int size = client_call_patiently(&driver, &request, sizeof request, &reply, sizeof reply, NULL,
+                                     CONNECT_PATIENCE);
+    if (size < 0 || reply.status != 0)
+        return false;
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        hint[i].readable = hint[i].writable = hint[i].drainable = true;
+        if (reply.ports >> i & 1 && !channel_open(i))
+            fprintf(stderr, "dm: no memory for port %u of the console\n", i);
+    }
+    if (reply.ports & 1)
+        channel_resize(reply.columns, reply.rows);
+    settle();
+    pthread_mutex_unlock(&lock);
+    return true;
+}
+
+/* Each of these is called with the lock, lets go of it for the call, and returns a K_ error when the driver is gone; *worked
+ * says that there may be more to do. */
+static int pump_input(unsigned number, bool *worked)
+{
+    struct console_reply reply;
+    struct client_data data = { .in = incoming, .in_size = sizeof incoming };
+
+    if (!hint[number].readable || !channel_wants_input(number))
+        return K_OK;
+    hint[number].readable = false;
+    pthread_mutex_unlock(&lock);
+    int status = driver_call(CONSOLE_READ, number, sizeof incoming, &reply, &data);
+    pthread_mutex_lock(&lock);
+    if (status != K_OK || reply.status == -EAGAIN)
+        return status;
+    hint[number].readable = true;
+    *worked = true;
+    if (reply.status != 0 || reply.length == 0)
+        channel_end_input(number);
+    else
+        channel_give(number, incoming, reply.length);
+    settle();
+    return K_OK;
+}
+
+static int pump_output(unsigned number, bool *worked)
+{
+    struct console_reply reply;
+    size_t most = number == CHANNEL_TERMINAL ? TERMINAL_PIECE : CHANNEL_SIZE;
+
+    if (outgoing[number].length == 0) {
+        outgoing[number].start = 0;
+        outgoing[number].length = channel_take(number, outgoing[number].bytes, most);
+        settle();
+    }
+    if (outgoing[number].length == 0 || !hint[number].writable)
+        return K_OK;
+    hint[number].writable = false;
+    pthread_mutex_unlock(&lock);
+    struct client_data data = { .out = outgoing[number].bytes + outgoing[number].start,
+                                .out_size = outgoing[number].length };
+    int status = driver_call(CONSOLE_WRITE, number, 0, &reply, &data);
+    pthread_mutex_lock(&lock);
+    if (status != K_OK || reply.status == -EAGAIN)
+        return status;
+    hint[number].writable = true;
+    hint[number].drainable = true;
+    *worked = true;
+    if (reply.status != 0) {
+        outgoing[number].length = 0;
+        channel_fail_output(number, -reply.status);
+    } else {
+        outgoing[number].start += reply.length;
+        outgoing[number].length -= reply.length;
+    }
+    settle();
+    return K_OK;
+}
+
+static int pump_drain(unsigned number)
+{
+    struct console_reply reply;
+
+    if (outgoing[number].length > 0 || !hint[number].drainable || !channel_wants_drain(number))
+        return K_OK;
+    hint[number].drainable = false;
+    pthread_mutex_unlock(&lock);
+    int status = driver_call(CONSOLE_DRAIN, number, 0, &reply, NULL);
+    pthread_mutex_lock(&lock);
+    if (status != K_OK || reply.status == -EAGAIN)
+        return status;
+    hint[number].drainable = true;
+    if (reply.status != 0)
+        channel_fail_output(number, -reply.status);
+    else if (outgoing[number].length == 0 && channel_takeable(number) == 0)
+        channel_flushed(number);
+    settle();
+    return K_OK;
+}
+
+/* Until the driver is gone. */
+static int pump(void)
+{
+    int status = K_OK;
+
+    pthread_mutex_lock(&lock);
+    while (status == K_OK) {
+        bool worked = false;
+        attention = false;
+        for (unsigned i = 0; i < CHANNELS && status == K_OK; i++) {
+            status = pump_input(i, &worked);
+            if (status == K_OK)
+                status = pump_output(i, &worked);
+            if (status == K_OK)
+                status = pump_drain(i);
+        }
+        while (status == K_OK && !worked && !attention)
+            pthread_cond_wait(&work, &lock);
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+static void *pump_thread(void *unused)
+{
+    for (;;) {
+        if (!driver_connect()) {
+            fprintf(stderr, "dm: the console driver is not there\n");
+            threadDelay(100000000);
+            continue;
+        }
+        int status = pump();
+        fprintf(stderr, "dm: the console driver is gone (%s)\n", knStrError(status));
+    }
+    return unused;
+}
+
+/* ---- messages ---- */
+
+static void watch_client(uint64_t event_port)
+{
+    KnUniqueId port;
+
+    memcpy(&port, &event_port, sizeof port);
+    actorWatch(&port, server_port(), 0);
+}
+
+static void handle(struct server_request *request)
+{
+    const struct tty_request *ask = (const struct tty_request *)request->annex;
+    struct tty_reply reply;
+
+    if (ask->operation == TTY_CONNECT)
+        watch_client(ask->event_port);
+    pthread_mutex_lock(&lock);
+    size_t size = dm_request(ask, &reply, request->body, request->body_size);
+    settle();
+    pthread_mutex_unlock(&lock);
+    server_reply_body(request, &reply, sizeof reply, request->body, size);
+}
+
+/* Of the console driver. Hints: a forged one costs a call. */
+static void console_event(struct server_request *request)
+{
+    const struct console_event *event = (const struct console_event *)request->annex;
+
+    if (event->port >= CHANNELS)
+        return;
+    pthread_mutex_lock(&lock);
+    switch (event->kind) {
+    case CONSOLE_EVENT_READABLE:
+        hint[event->port].readable = true;
+        break;
+    case CONSOLE_EVENT_WRITABLE:
+        hint[event->port].writable = hint[event->port].drainable = true;
+        break;
+    default:
+        channel_resize(event->columns, event->rows);
+        settle();
+    }
+    host_attend(event->port);
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_timer(int which, uint64_t cookie, uint32_t overruns)
+{
+    (void)which, (void)cookie, (void)overruns;
+    pthread_mutex_lock(&lock);
+    settle();
+    pthread_mutex_unlock(&lock);
+}
+
+static void gone(const KnWatchMsg *watch)
+{
+    uint64_t port;
+
+    memcpy(&port, &watch->ui, sizeof port);
+    pthread_mutex_lock(&lock);
+    dm_client_gone(port);
+    settle();
+    pthread_mutex_unlock(&lock);
+}
+
+static int start(void)
+{
+    uint32_t epoch;
+    pthread_t thread;
+
+    host_random(&epoch, sizeof epoch);
+    dm_start(&host, epoch);
+    timer = timerCreate(server_port(), 0);
+    if (timer < 0)
+        return timer;
+    if (pthread_create(&thread, NULL, pump_thread, NULL) != 0)
+        return K_ENOMEM;
+    pthread_detach(thread);
+    return K_OK;
+}
+
+int main(void)
+{
+    static const struct server_operation operations[] = {
+        { TTY_CONNECT, handle }, { TTY_OPEN, handle }, { TTY_CLOSE, handle }, { TTY_READ, handle },
+        { TTY_WRITE, handle }, { TTY_IOCTL, handle }, { TTY_WATCH, handle },
+        { TTY_UNWATCH, handle }, { TTY_SESSION_END, handle }, { TTY_DRAIN, handle },
+        { TTY_LIST, handle },
+        { CONSOLE_EVENT_READABLE, console_event }, { CONSOLE_EVENT_WRITABLE, console_event },
+        { CONSOLE_EVENT_RESIZE, console_event },
+    };
+
+    return -server_run(&(struct server){
+        .name = "dm", .stamp = TTY_GROUP_STAMP, .workers = 1, .body_max = TTY_BODY_MAX,
+        .unsupported = -ENOSYS, SERVER_TABLE(operations), .start = start, .timer = on_timer,
+        .gone = gone });
+}
