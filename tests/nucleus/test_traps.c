@@ -28,6 +28,7 @@ static KnTrapMsg take_trap(void)
 {
     uint64_t desc;
     KnTrapMsg message;
+    pass(SCHED_SPREAD_AFTER); /* what a thread is woken for is done when a CPU takes it */
     cr_assert_eq(receive_by(handler, 0, K_NODELAY, &desc), 0);
     get(handler->actor, (uint64_t)message_desc(handler->actor, desc).annexAddr, &message, sizeof message);
     return message;
