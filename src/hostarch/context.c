@@ -38,6 +38,7 @@ struct host_context *host_context_create(struct host_space *space, void *owner)
     memset(context, 0, sizeof *context);
     context->space = space;
     context->owner = owner;
+    list_init(&context->stalled_link);
     memcpy(context->xstate, machine.xstate_initial, machine.xstate_size);
     return context;
 }

@@ -49,6 +49,24 @@ static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
     cpu->hop_at = host_time() + HOP_PATIENCE;
 }
 
+/* The stub thread that would run it has not answered since its CPU was taken away: perhaps the host has stopped its process. The CPU is lost to this thread,
+ * too, until the stub shows up again. */
+static void stall(int index, struct stub *stub, struct host_context *context)
+{
+    machine.cpu[index].pending = NULL;
+    list_append(&stub->stalled, &context->stalled_link);
+    event_queue_lost(index, context);
+}
+
+/* The stub is back: who waited for it is given back as if preempted. */
+static void unstall(struct stub *stub)
+{
+    LIST_FOR_EACH_SAFE(link, following, &stub->stalled) {
+        list_remove(link);
+        event_queue_preempted(-1, LIST_OWNER(link, struct host_context, stalled_link));
+    }
+}
+
 static void start(int index, struct host_context *context)
 {
     struct user_cpu *cpu = &machine.cpu[index];
@@ -170,6 +188,7 @@ static bool take(struct stub *stub, struct host_event *event, bool lost)
     event->trap.context->running = false;
     if (lost) {
         list_remove(&stub->lost_link);
+        unstall(stub);
     } else {
         cpu->running = NULL;
         cpu->preempt_at = 0;
@@ -282,6 +301,7 @@ int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have)
 
 void cpu_drop_context(struct host_context *context)
 {
+    list_remove(&context->stalled_link);
     for (int i = 0; i < machine.cpus; i++) {
         struct user_cpu *cpu = &machine.cpu[i];
         if (cpu->pending == context)
@@ -310,6 +330,8 @@ void cpu_forget(struct process *process)
         if (cpu->pending != NULL && cpu->pending->space == process->space)
             cpu->pending = NULL;
         list_remove(&stub->lost_link);
+        LIST_FOR_EACH_SAFE(link, following, &stub->stalled)
+        list_remove(link);
         stub->state = STUB_NONE;
         if (stub->loaded != NULL) {
             stub->loaded->running = false;

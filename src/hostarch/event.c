@@ -241,6 +241,14 @@ void event_queue_dead(struct host_space *space, int code)
     event->code = code;
 }
 
+void event_queue_lost(int cpu, struct host_context *context)
+{
+    struct host_event *event = new_event(HOST_EVENT_CPU_LOST);
+    event->cpu = cpu;
+    event->context = context;
+    event->owner = context->owner;
+}
+
 void event_queue_preempted(int cpu, struct host_context *context)
 {
     context->running = false;

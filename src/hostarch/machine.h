@@ -41,6 +41,7 @@ struct stub {
     uint32_t sent;          /* preemptions */
     uint32_t streak;        /* acknowledged ones without a trap since */
     struct list lost_link;
+    struct list stalled;    /* contexts that were to run on it while it was lost */
 };
 
 enum process_state { PROCESS_FREE, PROCESS_ASKED, PROCESS_BORN, PROCESS_SPARE, PROCESS_USED, PROCESS_DYING };
@@ -102,6 +103,7 @@ struct host_context {
     struct stub *home;        /* the stub whose area holds its state; NULL: it is here */
     enum context_form form;
     bool running;             /* on a CPU, lost, or about to be */
+    struct list stalled_link; /* its stub thread is lost */
     uint64_t fs_base, gs_base;
     bool own_gs;              /* gs_base counts; else gs is the mail box */
     struct gate_registers gate;
@@ -184,6 +186,7 @@ int64_t process_cpu_time(const struct process *process);
 void liveness_audit(int64_t now);
 /* event.c */
 bool event_queue_take(struct host_event *event);
+void event_queue_lost(int cpu, struct host_context *context);
 void event_queue_preempted(int cpu, struct host_context *context);
 void event_queue_dead(struct host_space *space, int code);
 void space_free(struct host_space *space);

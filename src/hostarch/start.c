@@ -182,6 +182,7 @@ static void make_slots(void)
             stub->word_address = machine.base + WORDS_OFFSET + words + (uint64_t)i * WORD_LINE;
             stub->area_address = machine.base + AREA_OFFSET + ((uint64_t)i << AREA_SHIFT);
             list_init(&stub->lost_link);
+            list_init(&stub->stalled);
         }
     }
 }
