@@ -4,7 +4,9 @@
 #include <host/event.h>
 #include <host/supervisor.h>
 #include <hostarch.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -265,6 +267,31 @@ Test(supervisor, a_loop_is_preempted_and_goes_on)
     host_cpu_run(1, actor.context);
     host_wait(&event, host_time() + 3 * MILLISECOND);
     cr_expect_gt(actor.page->value[0], count);
+}
+
+static volatile int *nowhere;
+
+Test(supervisor, a_fault_of_the_nucleus_itself_still_ends_it, .signal = SIGSEGV)
+{
+    struct actor actor = actor_make(actor_adds);
+    expect_call(&actor, 100);
+    *nowhere = 1;
+}
+
+static void *fault(void *unused)
+{
+    *nowhere = 1;
+    return unused;
+}
+
+Test(supervisor, so_does_one_of_another_host_thread_while_an_actor_runs, .signal = SIGSEGV)
+{
+    struct actor actor = actor_make(actor_loops);
+    struct host_event event;
+    pthread_t thread;
+    host_cpu_run(0, actor.context);
+    pthread_create(&thread, NULL, fault, NULL);
+    host_wait(&event, host_time() + 1000 * MILLISECOND);
 }
 
 static void set_flag(void *flag)
