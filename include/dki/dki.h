@@ -19,13 +19,21 @@ typedef struct KnDevice {
     uint32_t claimed;
     char name[K_NAMEMAX];
 } KnDevice;
+/* Describe the <index>th device of the site, from 0. K_EUNKNOWN past the last. */
 int deviceStat(unsigned index, KnDevice *stat);
-int deviceOpen(unsigned device); /* K_EBUSY */
+/* Claim a device. K_EUNKNOWN, K_EBUSY: another has it, or the host is not done with the memory of its last driver. */
+int deviceOpen(unsigned device);
+/* Give it back: it is reset. So it is when its driver ends. K_EUNKNOWN: it is not the caller's, here and below. */
 int deviceClose(unsigned device);
+/* Read a register. <offset> a multiple of 4 below 4096: K_EINVAL. */
 int deviceRead(unsigned device, unsigned offset, uint64_t *value);
+/* Write a register; writing the notify register is the doorbell. */
 int deviceWrite(unsigned device, unsigned offset, uint64_t value);
+/* Have the interrupt sent to a port of the caller; what was raised before is sent at once. K_EINVAL (port), K_EBUSY (attached already). */
 int svIntrAttach(unsigned intr, int portli);
+/* The opposite. */
 int svIntrDetach(unsigned intr);
+/* The interrupt's message was handled: the next one is sent, at once if it was raised meanwhile. */
 int svIntrDone(unsigned intr);
 
 #endif

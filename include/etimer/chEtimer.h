@@ -5,16 +5,18 @@
 
 #include <chorus.h>
 
+/* Time since the site started; it never goes back. */
 int sysTime(KnTime *time);
 /* Time of day; <set> NULL to ask only. Setting is for system actors, and sets the site's, not the host's. */
 int univTime(KnTime *time, const KnTime *set);
 
 typedef struct KnTimerStat { KnTime remaining, period; uint32_t overruns, unused; } KnTimerStat;
 typedef struct KnTimerMsg { uint32_t type; /* K_MSG_TIMER */ int32_t timer; uint64_t cookie; uint32_t overruns; } KnTimerMsg;
-/* Returns the timer's LI. */
+/* Make a timer, disarmed, that reports to a port of the caller. Returns its LI. K_EUNKNOWN (port), K_ELIMIT, K_ENOMEM. */
 int timerCreate(int portli, uint64_t cookie);
 /* First expiry <first> ns from now (0: disarm), then every <period> ns (0: once). <old> may be NULL. */
 int timerSet(int li, KnTime first, KnTime period, KnTimerStat *old);
+/* Delete it; its message, if it was not received, goes too. K_EUNKNOWN. */
 int timerDelete(int li);
 
 #endif

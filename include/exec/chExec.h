@@ -32,9 +32,12 @@ int actorCreate(const KnCap *init, KnCap *cap, int priv, int status);
 /* End an actor: its threads, ports and regions go; callers waiting for it get K_EDEAD. With K_MYACTOR
  * does not return. K_EUNKNOWN. */
 int actorDelete(const KnCap *cap);
+/* The caller's own capability. K_EFAULT, K_EINVAL (NULL). */
 int actorSelf(KnCap *cap);
 /* Get and set the name, K_NAMEMAX bytes with the final zero; either pointer may be NULL. */
 int actorName(const KnCap *cap, char *old, const char *new_);
+/* Get and set the privilege; setting is for system and supervisor actors (K_EPRIV). A supervisor actor stays one, and none becomes one
+ * afterwards: K_EINVAL. */
 int actorPrivilege(const KnCap *cap, int *old, const int *new_);
 /* Stop (debugger style) and start all threads of an actor. They nest not: one start undoes all. */
 int actorStop(const KnCap *cap);
@@ -97,12 +100,19 @@ enum { K_START_COPY = 1 };
  * K_EUNKNOWN, K_EINVAL (entry 0, priority out of range), K_ENOMEM, K_ELIMIT. Never waits. */
 int threadCreate(const KnCap *cap, KnThreadLid *li, int status, const KnSched *sched,
                  const KnThreadStart *start);
+/* End a thread, also one that waits or runs. The request that it serves is answered with K_EDEAD. With K_MYSELF does not return. K_EUNKNOWN. */
 int threadDelete(const KnCap *cap, KnThreadLid li);
+/* End the calling thread. Its actor stays, also without threads. */
 void threadExit(void) __attribute__((noreturn));
+/* The caller's LI. */
 KnThreadLid threadSelf(void);
+/* Get and set the name, K_NAMEMAX bytes with the final zero; either pointer may be NULL. */
 int threadName(const KnCap *cap, KnThreadLid li, char *old, const char *new_);
+/* Start a thread that was made K_INACTIVE; one that was started already goes on. K_EUNKNOWN. */
 int threadActivate(const KnCap *cap, KnThreadLid li);
+/* Stop one thread: it runs no more code of its actor until threadStart. They nest not. What it waits for may happen meanwhile. K_EUNKNOWN. */
 int threadStop(const KnCap *cap, KnThreadLid li);
+/* Undo threadStop, and K_DO_STOP of a trap's reply. K_EUNKNOWN. */
 int threadStart(const KnCap *cap, KnThreadLid li);
 /* Get and set registers of a thread that does not run (stopped, waiting, or in a trap whose message is
  * unanswered); <old> and <new_> may be NULL. <xstate>, if not NULL, has room for K_XSTATEMAX bytes and
@@ -110,6 +120,7 @@ int threadStart(const KnCap *cap, KnThreadLid li);
  * K_EBUSY: it runs. */
 int threadContext(const KnCap *cap, KnThreadLid li, KnThreadCtx *old, const KnThreadCtx *new_,
                   void *xstate);
+/* Set what the thread's trap messages carry (KnTrapMsg). K_EUNKNOWN. */
 int threadCookie(const KnCap *cap, KnThreadLid li, uint64_t cookie);
 
 typedef struct KnThreadStat {
@@ -121,6 +132,7 @@ typedef struct KnThreadStat {
     uint32_t call; /* number of the nucleus call it waits in, 0 none */
     KnTime cpuTime;
 } KnThreadStat;
+/* Describe the <index>th thread of an actor, from 0. K_EUNKNOWN past the last. */
 int threadStat(const KnCap *cap, unsigned index, KnThreadStat *stat);
 
 typedef struct KnThreadTimes {
@@ -132,13 +144,19 @@ int threadTimes(const KnCap *cap, KnThreadLid li, KnThreadTimes *times);
 
 /* Wait. Abortable: K_EABORT. Returns K_OK when the time has passed. */
 int threadDelay(KnTime delay);
+/* Abort a thread: see the abort model above. K_EUNKNOWN. */
 int threadAbort(const KnCap *cap, KnThreadLid li);
+/* 1 if the caller was in the ABORTED state, which is over now; 0 if not. */
 int threadAborted(void);
+/* Get and set class, priority and slice; either pointer may be NULL. Who: anybody may go down, only system and supervisor actors may raise a
+ * priority (K_EPRIV). K_EUNKNOWN, K_EINVAL. */
 int threadScheduler(const KnCap *cap, KnThreadLid li, KnSched *old, const KnSched *new_);
-int threadBind(const KnCap *cap, KnThreadLid li, int cpu); /* -1: any */
+/* Let a thread run on one user CPU only; -1: on any. K_EUNKNOWN, K_EINVAL (no such CPU). */
+int threadBind(const KnCap *cap, KnThreadLid li, int cpu);
+/* Go behind the ready threads of the same priority. */
 int threadYield(void);
 /* A binary semaphore that each thread has: a post wakes the waiter or is remembered once. */
-int threadSemWait(KnTime delay);
+int threadSemWait(KnTime delay); /* K_OK, K_ETIMEOUT, K_EABORT */
 int threadSemPost(const KnCap *cap, KnThreadLid li);
 
 typedef struct KnSysInfo {
@@ -149,12 +167,17 @@ typedef struct KnSysInfo {
     KnTime idleTime;
     uint32_t actorsMax, debug;
 } KnSysInfo;
+/* Describe the site: counters run from boot. */
 int sysInfo(KnSysInfo *info);
+/* Write a line, or several, at most 1024 bytes, to the site's log under the actor's name. What is not printable becomes '?'. K_ETOOMUCH, K_EFAULT. */
 int sysLog(const char *text, size_t size);
+/* Random bytes, at most 256 (K_ETOOMUCH), fit for keys. */
 int sysRandom(void *buffer, size_t size);
 /* End the site: <how> 0 halt, 1 restart; <status> is the program's exit status. */
 int sysShutdown(int status, int how);
+/* Do nothing: what entering the Nucleus costs. */
 int sysNull(void);
+/* The name of nucleus call <number>, K_NAMEMAX bytes. K_EUNKNOWN: there is none. */
 int sysCallName(unsigned number, char *buffer);
 
 #endif

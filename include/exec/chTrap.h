@@ -7,6 +7,10 @@
  *     The handler may ipcSave it and answer later.
  *   - the actor itself: the trap is reflected to an address inside it.
  *   - nobody: a system call returns -38, an exception deletes the actor with a report in the log.
+ * An actor whose handler's port is gone is deleted at its next trap, or at once if a trap of it was there unanswered: nobody could let it go on.
+ *
+ * The wait for a trap's reply is not abortable. A thread that is aborted meanwhile is ABORTED (<exec/chExec.h>): if an abort handler is connected it is asked
+ * after the reply; and if the trap is parked (ipcSave), its port gets a KnAbortedMsg, unless the port's own actor did it.
  */
 #ifndef EXEC_CHTRAP_H
 #define EXEC_CHTRAP_H
@@ -53,7 +57,7 @@ enum KnTrapAction {
                        * register; a negative one, or any with K_DO_REPORT, comes back as K_TRAP_RESULT. The call
                        * is abortable. Arguments that are in-structures (kinds C, U, S of the table) lie in the
                        * reply's body and are given as offsets into it (K_DO_NULL: a null pointer); addresses (a)
-                       * are the thread's own; out-structures are not possible */
+                       * are the thread's own; out-structures are not possible, and of an in-and-out structure only the first half */
     K_DO_REFLECT = 7  /* nobody cares: do what would be done without a handler */
 };
 enum { K_DO_REPORT = 1 };

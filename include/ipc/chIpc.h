@@ -68,13 +68,20 @@ int portCreate(const KnCap *cap, KnUniqueId *ui);
 /* The same with a static UI (uiBuild K_UISTATPORT). System actors. K_EBUSY: it is declared already. Static ports migrate
  * on their site only. */
 int portDeclare(const KnCap *cap, const KnUniqueId *ui);
+/* Delete a port: callers whose requests are in it get K_EDEAD, threads that wait on it K_EUNKNOWN. Not the default port: K_EINVAL. */
 int portDelete(const KnCap *cap, int portli);
-/* <prio>: 0 the best .. 255. */
+/* Let K_ANYENABLED receive from the port. <prio>: 0 the best .. 255. */
 int portEnable(const KnCap *cap, int portli, unsigned prio);
+/* Leave it out again. Who receives from this very port is not concerned. */
 int portDisable(const KnCap *cap, int portli);
+/* The UI of the port with this LI. K_EUNKNOWN. */
 int portUi(const KnCap *cap, int portli, KnUniqueId *ui);
+/* The LI of the port with this UI. K_EUNKNOWN: there is none, or it is not this actor's. */
 int portLi(const KnCap *cap, const KnUniqueId *ui);
+/* Get and set the protection identifier that messages sent from the port carry beside the actor's; either pointer may be NULL. Setting is for system
+ * and supervisor actors: K_EPRIV. */
 int portPi(const KnCap *cap, int portli, KnProtId *old, const KnProtId *new_);
+/* Messages received from the port so far, and one. */
 int portGetSeqNum(const KnCap *cap, int portli);
 /* Move a port. K_MIGRATE_KEEP: queued and unanswered messages follow; K_MIGRATE_DISCARD: queued ones are dropped, their
  * callers get K_EDEAD. Returns the LI in the target actor, where it arrives disabled; threads that wait on it in the source
@@ -86,9 +93,13 @@ enum { K_MIGRATE_KEEP = 0, K_MIGRATE_DISCARD = 1 };
  * can be built by anybody, the capability is returned to whoever may ask. */
 int grpAllocate(unsigned options, KnCap *cap, uint32_t stamp);
 enum { K_DYNAMIC = 0, K_STATUSER = 1, K_STATSYS = 2 };
+/* Put a port of this site into a group. K_EUNKNOWN (group, its key, or port), K_EBUSY (it is in it), K_ELIMIT. */
 int grpPortInsert(const KnCap *group, const KnUniqueId *port);
+/* Take it out. K_EUNKNOWN. A port that goes leaves all its groups. */
 int grpPortRemove(const KnCap *group, const KnUniqueId *port);
-/* Put an addressing mode into a destination whose target is a group. A plain function. */
+/* Put an addressing mode into a destination whose target is a group. A plain function. K_BROADMODE: every member whose queue has room (ipcSend only).
+ * K_FUNCMODE: one member, each in its turn. K_FUNCUMODE: one on the site where <coTarget> is. K_FUNCXMODE: if <coTarget> names a site, one on another
+ * site; otherwise one whose UI is not <coTarget>. No member fits: K_EUNKNOWN. */
 static inline void ipcTarget(KnIpcDest *dest, unsigned mode) { dest->mode = mode; }
 
 /* <source>: the LI of the caller's port that the message is said to come from. */
@@ -100,12 +111,20 @@ int ipcCall(const KnMsgDesc *msg, int source, const KnIpcDest *dest, KnMsgDesc *
  * the thread's current one; an unanswered request that was current before and was not saved is answered with K_EDEAD.
  * Returns the size of the body. K_ETIMEOUT, K_EABORT, K_EUNKNOWN (no such port, or it went away). */
 int ipcReceive(KnMsgDesc *msg, int *portli, KnTime delay);
+/* Answer the current message, which is none afterwards. K_ENOMSG: there is none, or it awaits no reply. K_OK although the caller is gone: the reply
+ * goes nowhere then. K_ETOOMUCH, K_EFAULT, K_EINVAL (a trap's reply without a KnTrapReply): nothing has happened. */
 int ipcReply(const KnMsgDesc *msg);
 /* ipcReply (no reply is sent if <reply> is NULL or there is no current message), then ipcReceive. */
 int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime delay);
+/* Park the current message: it stays with its port, and *id names it. K_ENOMSG. K_EFULL: of messages that await no reply, a port keeps K_CPORTQUEUE. */
 int ipcSave(KnMsgId *id);
+/* Make a message that is parked at a port of the caller's actor the current one; one that was current before and not saved is dropped as by ipcReceive.
+ * K_EUNKNOWN. */
 int ipcRestore(const KnMsgId *id);
+/* Copy the current message's body from bodyOffset on, up to bodySize bytes, and its annex if annexAddr is not NULL. Returns the bytes copied; bodySize
+ * becomes the whole body's size. K_ENOMSG, K_EOFFSET, K_EFAULT. K_EUNKNOWN: the body is with the first receiver (a large one that was received whole). */
 int ipcGetData(KnMsgDesc *msg);
+/* Who sent the current message, from where to where. K_ENOMSG. */
 int ipcSysInfo(KnMsgHead *head);
 
 #endif
