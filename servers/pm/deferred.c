@@ -1,0 +1,64 @@
+/* What servers are told later. */
+
+#include "deferred.h"
+
+#include "device.h"
+#include "file_server.h"
+
+enum deferred_kind { CLOSE_FILE, CLOSE_DEVICE, UNWATCH, SESSION_END };
+
+struct deferred {
+    struct list link;
+    enum deferred_kind kind;
+    struct file_node node;
+    uint64_t number;
+};
+
+static struct list notes = { &notes, &notes };
+
+static void note(struct deferred what)
+{
+    struct deferred *copy = malloc(sizeof *copy);
+    if (copy == NULL) {
+        pm_log("no memory to tell a server that something was closed");
+        return;
+    }
+    *copy = what;
+    list_append(&notes, &copy->link);
+}
+
+void deferred_close_file(struct file_node node, uint32_t access)
+{
+    note((struct deferred){ .kind = CLOSE_FILE, .node = node, .number = access });
+}
+
+void deferred_close_device(uint64_t handle)
+{
+    note((struct deferred){ .kind = CLOSE_DEVICE, .number = handle });
+}
+
+void deferred_unwatch(uint64_t token)
+{
+    note((struct deferred){ .kind = UNWATCH, .number = token });
+}
+
+void deferred_session_end(pid_t sid)
+{
+    note((struct deferred){ .kind = SESSION_END, .number = (uint64_t)sid });
+}
+
+bool deferred_run(void)
+{
+    struct list *link = list_take_first(&notes);
+    if (link == NULL)
+        return false;
+    struct deferred *what = LIST_ENTRY(link, struct deferred, link);
+    switch (what->kind) {
+    case CLOSE_FILE: file_server_close(what->node, (uint32_t)what->number); break;
+    case CLOSE_DEVICE: device_server_close(what->number); break;
+    case UNWATCH: device_server_unwatch(what->number); break;
+    case SESSION_END: device_server_session_end((pid_t)what->number); break;
+    }
+    free(what);
+    return true;
+}

@@ -1,0 +1,327 @@
+/* Mounts: proc and devpts are ours, the file systems of disks and memory om's. */
+
+#include "mount.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "call.h"
+#include "descriptor.h"
+#include "device.h"
+#include "own_files.h"
+#include "process.h"
+
+struct list mounts = { &mounts, &mounts };
+static int last_id;
+
+bool mount_covered(const struct file_node *root, struct place *ret_covered)
+{
+    LIST_EACH(&mounts, at) {
+        struct mount *mount = LIST_ENTRY(at, struct mount, link);
+        if (mount->covered.node.port != 0 && file_node_equal(&mount->root, root)) {
+            *ret_covered = mount->covered;
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct mount *note(struct place covered, struct file_node root, const char *source,
+                          const char *type, const char *options)
+{
+    struct mount *mount = calloc(1, sizeof *mount);
+    if (mount == NULL)
+        return NULL;
+    mount->id = ++last_id;
+    mount->covered = covered;
+    mount->root = root;
+    snprintf(mount->source, sizeof mount->source, "%s", source);
+    snprintf(mount->type, sizeof mount->type, "%s", type);
+    snprintf(mount->options, sizeof mount->options, "%s", options);
+    list_append(&mounts, &mount->link);
+    return mount;
+}
+
+int mount_root(struct file_node root)
+{
+    struct place nothing = { .path = strdup("/") };
+    return note(nothing, root, "/dev/root", "ext4", "rw") == NULL ? -ENOMEM : 0;
+}
+
+int mount_add(struct place *covered, struct file_node root, const char *source, const char *type,
+              const char *options)
+{
+    struct mount *mount = note(*covered, root, source, type, options);
+    struct file_exchange exchange = { .node = covered->node };
+    if (mount == NULL)
+        return -ENOMEM;
+    exchange.request.operation = FILE_MOUNT;
+    exchange.request.mount.node = root;
+    int error = file_exchange(&exchange);
+    if (error == 0)
+        return 0;
+    list_remove(&mount->link);
+    free(mount);
+    return error;
+}
+
+/* A new file system of om's. */
+static int attach(struct file_node server, const char *source, const char *type,
+                  const char *options, struct file_node *ret_root)
+{
+    char message[PATH_MAX + 256];
+    size_t source_length = strlen(source);
+    int text_length = snprintf(message, sizeof message, "%s%s%s%s", source, type,
+                               *options ? "," : "", options);
+    struct file_exchange exchange = { .node = server, .send = message,
+                                      .send_size = (uint32_t)text_length };
+    exchange.node.key = FILE_ROOT_KEY;
+    exchange.request.operation = FILE_ATTACH;
+    exchange.request.path_length = (uint16_t)source_length;
+    exchange.request.second_length = (uint16_t)((size_t)text_length - source_length);
+    int error = file_exchange(&exchange);
+    *ret_root = exchange.reply.node;
+    return error;
+}
+
+static int new_file_system(const char *source, const char *type, const char *options,
+                           struct file_node *ret_root)
+{
+    struct mount *first = LIST_ENTRY(mounts.next, struct mount, link);
+    if (own_files_root(type, ret_root))
+        return 0;
+    if (strcmp(type, "devtmpfs") == 0)
+        type = "tmpfs";
+    return attach(first->root, strcmp(type, "tmpfs") == 0 ? "" : source, type, options, ret_root);
+}
+
+int mount_at_boot(const char *path, const char *type, const char *source)
+{
+    struct mount *first = LIST_ENTRY(mounts.next, struct mount, link);
+    struct file_exchange exchange = { .node = first->root };
+    struct place covered;
+    struct file_node root;
+    for (struct list *at = mounts.next; at != &mounts; at = at->next) {
+        struct mount *mount = LIST_ENTRY(at, struct mount, link);
+        size_t length = strlen(mount->covered.path);
+        if (length > 1 && strncmp(path, mount->covered.path, length) == 0 && path[length] == '/')
+            first = mount;
+    }
+    const char *inside = path + (strcmp(first->covered.path, "/") == 0 ? 0
+                                                                      : strlen(first->covered.path));
+    exchange.node = first->root;
+    exchange.request.operation = FILE_WALK;
+    exchange.request.path_length = (uint16_t)strlen(inside + 1);
+    exchange.send = inside + 1;
+    exchange.send_size = exchange.request.path_length;
+    int error = file_exchange(&exchange);
+    if (error == 0 && exchange.reply.outcome == FILE_DONE)
+        error = new_file_system(source, type, strcmp(type, "devtmpfs") == 0 ? "mode=755" : "",
+                                &root);
+    else if (error == 0)
+        error = -EBUSY;
+    if (error != 0)
+        return error;
+    covered.node = (struct file_node){ .port = first->root.port,
+                                       .key = exchange.reply.attributes.key };
+    covered.path = strdup(path);
+    error = covered.path == NULL ? -ENOMEM : mount_add(&covered, root, source, type, "rw");
+    if (error != 0)
+        free(covered.path);
+    return error;
+}
+
+/* ---- /dev ---- */
+
+static int make(struct file_node directory, uint16_t operation, const char *name, const char *text,
+                uint32_t mode, uint32_t device)
+{
+    char message[512];
+    int length = snprintf(message, sizeof message, "%s%s", name, text != NULL ? text : "");
+    struct file_exchange exchange = { .node = directory, .send = message,
+                                      .send_size = (uint32_t)length };
+    exchange.request.operation = operation;
+    exchange.request.path_length = (uint16_t)strlen(name);
+    exchange.request.second_length = text != NULL ? (uint16_t)strlen(text) : 0;
+    if (operation != FILE_SYMLINK) {
+        exchange.request.mknod.mode = mode;
+        exchange.request.mknod.device = device;
+    }
+    return file_exchange(&exchange);
+}
+
+static int make_device(struct file_node dev, const struct tty_node *node)
+{
+    int error = make(dev, FILE_MKNOD, node->name, NULL, node->mode | S_IFCHR, node->device);
+    if (error != 0)
+        return error;
+    struct file_exchange exchange = { .node = dev, .send = node->name,
+                                      .send_size = (uint32_t)strlen(node->name) };
+    exchange.request.operation = FILE_SETATTR;
+    exchange.request.path_length = (uint16_t)exchange.send_size;
+    exchange.request.setattr.valid = FILE_SET_UID | FILE_SET_GID | FILE_SET_MODE;
+    exchange.request.setattr.uid = node->uid;
+    exchange.request.setattr.gid = node->gid;
+    exchange.request.setattr.mode = node->mode;
+    return file_exchange(&exchange);
+}
+
+void mount_fill_dev(void)
+{
+    struct tty_node nodes[64];
+    struct mount *dev = LIST_ENTRY(mounts.previous, struct mount, link);
+    int count = device_list(0, nodes, 64);
+    if (strcmp(dev->covered.path, "/dev") != 0)
+        return;
+    for (int i = 0; i < count; i++) {
+        nodes[i].name[TTY_NODE_NAME_MAX] = '\0';
+        if (strchr(nodes[i].name, '/') == NULL)
+            make_device(dev->root, &nodes[i]);
+    }
+    make(dev->root, FILE_SYMLINK, "fd", "/proc/self/fd", 0, 0);
+    make(dev->root, FILE_SYMLINK, "stdin", "/proc/self/fd/0", 0, 0);
+    make(dev->root, FILE_SYMLINK, "stdout", "/proc/self/fd/1", 0, 0);
+    make(dev->root, FILE_SYMLINK, "stderr", "/proc/self/fd/2", 0, 0);
+    make(dev->root, FILE_MKDIR, "pts", NULL, S_IFDIR | 0755, 0);
+    make(dev->root, FILE_MKDIR, "shm", NULL, S_IFDIR | 01777, 0);
+}
+
+/* ---- mount(2) ---- */
+
+static int find_target(struct call *call, VmAddr at, struct place *place)
+{
+    char *path;
+    struct path_walk walk;
+    int error = copy_in_path(call, at, false, &path);
+    if (error != 0)
+        return error;
+    error = path_find(call, AT_FDCWD, path, true, 0, &walk);
+    free(path);
+    if (error == 0 && walk.exchange.magic != NULL)
+        error = -ENOTDIR;
+    if (error == 0) {
+        place->node = (struct file_node){ .port = walk.server.port,
+                                          .key = walk.exchange.reply.attributes.key };
+        place->path = walk.path;
+        walk.path = NULL;
+    }
+    path_end(&walk);
+    return error;
+}
+
+static int fetch_text(struct call *call, VmAddr at, char *text, size_t size)
+{
+    *text = '\0';
+    if (at == 0)
+        return 0;
+    int length = copy_in_string(call, text, at, size);
+    return length < 0 ? length == -ENAMETOOLONG ? -EINVAL : length : 0;
+}
+
+int64_t linux_mount(struct call *call)
+{
+    char source[PATH_MAX], type[16], data[128];
+    uint64_t flags = call->arg[3];
+    struct place target = { 0 }, from = { 0 };
+    struct file_node root;
+    if (call_process(call)->credentials.euid != 0)
+        return -EPERM;
+    int error = fetch_text(call, call->arg[0], source, sizeof source);
+    if (error == 0)
+        error = fetch_text(call, call->arg[2], type, sizeof type);
+    if (error == 0)
+        error = fetch_text(call, call->arg[4], data, sizeof data);
+    if (error == 0)
+        error = find_target(call, call->arg[1], &target);
+    if (error != 0)
+        return error;
+    if (flags & (MS_REMOUNT | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE | MS_MOVE)) {
+        error = flags & (MS_PRIVATE | MS_REMOUNT) ? 0 : -EINVAL;
+        place_clear(&target);
+        return error;
+    }
+    if (flags & MS_BIND) {
+        error = find_target(call, call->arg[0], &from);
+        root = from.node;
+        place_clear(&from);
+        strcpy(type, "none");
+    } else {
+        if (flags & MS_RDONLY)
+            strncat(data, *data ? ",ro" : "ro", sizeof data - strlen(data) - 1);
+        error = new_file_system(source, type, data, &root);
+    }
+    if (error == 0)
+        error = mount_add(&target, root, source, type, flags & MS_RDONLY ? "ro" : "rw");
+    if (error != 0)
+        place_clear(&target);
+    return error;
+}
+
+static bool is_below(const char *path, const char *top)
+{
+    size_t length = strlen(top);
+    return path != NULL && strncmp(path, top, length) == 0 &&
+           (path[length] == '/' || path[length] == '\0');
+}
+
+static bool is_in_use(const struct mount *mount)
+{
+    const char *top = mount->covered.path;
+    LIST_EACH(&mounts, at) {
+        struct mount *other = LIST_ENTRY(at, struct mount, link);
+        if (other != mount && is_below(other->covered.path, top))
+            return true;
+    }
+    LIST_EACH(&processes, at) {
+        struct process *process = LIST_ENTRY(at, struct process, link);
+        if (process->fs != NULL && (is_below(process->fs->cwd.path, top) ||
+                                    is_below(process->fs->root.path, top)))
+            return true;
+        for (int fd = 0; process->descriptors != NULL && fd < process->descriptors->size; fd++) {
+            struct file *file = process->descriptors->slots[fd].file;
+            if (file != NULL && is_below(file->place.path, top))
+                return true;
+        }
+    }
+    return false;
+}
+
+static struct mount *find_mount(const struct place *place)
+{
+    for (struct list *at = mounts.previous; at != &mounts; at = at->previous) {
+        struct mount *mount = LIST_ENTRY(at, struct mount, link);
+        if (strcmp(mount->covered.path, place->path) == 0 && mount->covered.node.port != 0)
+            return mount;
+    }
+    return NULL;
+}
+
+int64_t linux_umount2(struct call *call)
+{
+    struct place place;
+    if (call_process(call)->credentials.euid != 0)
+        return -EPERM;
+    int error = find_target(call, call->arg[0], &place);
+    if (error != 0)
+        return error;
+    struct mount *mount = find_mount(&place);
+    place_clear(&place);
+    if (mount == NULL)
+        return -EINVAL;
+    if (is_in_use(mount) && !(call->arg[1] & MNT_DETACH))
+        return -EBUSY;
+    struct file_exchange exchange = { .node = mount->covered.node };
+    exchange.request.operation = FILE_UNMOUNT;
+    list_remove(&mount->link);
+    error = file_exchange(&exchange);
+    if (error == 0 && strcmp(mount->type, "none") != 0 && !file_node_is_own(&mount->root)) {
+        struct file_exchange detach = { .node = mount->root };
+        detach.request.operation = FILE_DETACH;
+        file_exchange(&detach);
+    }
+    place_clear(&mount->covered);
+    free(mount);
+    return error;
+}

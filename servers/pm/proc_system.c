@@ -1,0 +1,312 @@
+/* /proc: the files about the site as a whole. */
+
+#include <limits.h>
+#include <unistd.h>
+
+#include "mount.h"
+#include "proc.h"
+#include "process.h"
+#include "system.h"
+
+static KnSysInfo site(void)
+{
+    KnSysInfo info;
+    memset(&info, 0, sizeof info);
+    sysInfo(&info);
+    return info;
+}
+
+static int print_meminfo(FILE *out)
+{
+    KnSysInfo info = site();
+    KnVmStat memory;
+    KnCap whole;
+    memset(&whole, 0, sizeof whole);
+    memset(&memory, 0, sizeof memory);
+    vmStat(&whole, &memory);
+    unsigned long total = info.frames * 4, left = info.framesFree * 4;
+    unsigned long cached = memory.pagesCache * 4;
+    fprintf(out, "MemTotal:       %8lu kB\nMemFree:        %8lu kB\nMemAvailable:   %8lu kB\n"
+                 "Buffers:        %8lu kB\nCached:         %8lu kB\nSwapCached:     %8lu kB\n"
+                 "Dirty:          %8lu kB\nMapped:         %8lu kB\nShmem:          %8lu kB\n"
+                 "SReclaimable:   %8lu kB\nSwapTotal:      %8lu kB\nSwapFree:       %8lu kB\n",
+            total, left, left + cached, 0ul, cached, 0ul, (unsigned long)memory.pagesDirty * 4,
+            (unsigned long)memory.pagesPrivate * 4, 0ul, 0ul, 0ul, 0ul);
+    return 0;
+}
+
+static int print_stat(FILE *out)
+{
+    KnSysInfo info = site();
+    KnTime tick = NANOSECONDS / 100, now = time_now();
+    KnTime busy = 0, running = 0, blocked = 0, count = 0;
+    unsigned cpus = info.cpus > 0 ? info.cpus : 1;
+    LIST_EACH(&processes, at) {
+        struct process *process = LIST_ENTRY(at, struct process, link);
+        struct usage_times times = process_times(process);
+        busy += times.user + times.system;
+        count++;
+        LIST_EACH(&process->threads, one) {
+            const struct thread *thread = LIST_ENTRY(one, struct thread, of_process);
+            running += thread->where == THREAD_OUTSIDE && !thread->in_call;
+        }
+    }
+    KnTime idle = info.idleTime > 0 ? info.idleTime : now * (KnTime)cpus - busy;
+    if (idle < 0)
+        idle = 0;
+    fprintf(out, "cpu  %lld 0 0 %lld 0 0 0 0 0 0\n", (long long)(busy / tick),
+            (long long)(idle / tick));
+    for (unsigned i = 0; i < cpus; i++)
+        fprintf(out, "cpu%u %lld 0 0 %lld 0 0 0 0 0 0\n", i, (long long)(busy / tick / cpus),
+                (long long)(idle / tick / cpus));
+    fprintf(out, "intr 0\nctxt %llu\nbtime %lld\nprocesses %lld\nprocs_running %lld\n"
+                 "procs_blocked %lld\n",
+            (unsigned long long)info.switches, (long long)((time_of_day() - now) / NANOSECONDS),
+            (long long)count, (long long)running, (long long)blocked);
+    return 0;
+}
+
+static int print_uptime(FILE *out)
+{
+    KnTime now = time_now(), idle = site().idleTime;
+    fprintf(out, "%lld.%02lld %lld.%02lld\n", (long long)(now / NANOSECONDS),
+            (long long)(now % NANOSECONDS / 10000000), (long long)(idle / NANOSECONDS),
+            (long long)(idle % NANOSECONDS / 10000000));
+    return 0;
+}
+
+static int print_loadavg(FILE *out)
+{
+    unsigned running = 0, count = 0;
+    pid_t last = 0;
+    LIST_EACH(&processes, at) {
+        const struct process *process = LIST_ENTRY(at, struct process, link);
+        count += process->thread_count;
+        last = process->pid > last ? process->pid : last;
+        LIST_EACH((struct list *)&process->threads, one) {
+            const struct thread *thread = LIST_ENTRY(one, struct thread, of_process);
+            running += thread->where == THREAD_OUTSIDE && !thread->in_call;
+        }
+    }
+    /* No average is kept: what runs now stands for it. */
+    fprintf(out, "%u.00 %u.00 %u.00 %u/%u %d\n", running, running, running, running, count, last);
+    return 0;
+}
+
+static void brand_string(char *brand)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t words[4];
+        __asm__ volatile("cpuid" : "=a"(words[0]), "=b"(words[1]), "=c"(words[2]), "=d"(words[3])
+                                 : "a"(0x80000002u + i), "c"(0));
+        memcpy(brand + i * 16, words, 16);
+    }
+    brand[48] = '\0';
+}
+
+static int print_cpuinfo(FILE *out)
+{
+    char brand[49];
+    brand_string(brand);
+    for (unsigned i = 0; i < site().cpus; i++)
+        fprintf(out, "processor\t: %u\nvendor_id\t: Chorus\nmodel name\t: %s\n"
+                     "cpu MHz\t\t: 1000.000\ncpu cores\t: %u\n\n",
+                i, brand + strspn(brand, " "), site().cpus);
+    return 0;
+}
+
+static int print_version(FILE *out)
+{
+    fprintf(out, "%s version %s (chorus) %s\n", system_names.sysname, system_names.release,
+            system_names.version);
+    return 0;
+}
+
+static int print_filesystems(FILE *out)
+{
+    fprintf(out, "nodev\tproc\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tdevpts\n\text4\n");
+    return 0;
+}
+
+static int print_cmdline(FILE *out)
+{
+    fprintf(out, "chorus\n");
+    return 0;
+}
+
+static int print_devices(FILE *out)
+{
+    fprintf(out, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
+                 "136 pts\n229 hvc\n\nBlock devices:\n");
+    return 0;
+}
+
+static int print_nothing(FILE *out)
+{
+    (void)out;
+    return 0;
+}
+
+static int print_swaps(FILE *out)
+{
+    fprintf(out, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+    return 0;
+}
+
+/* ---- sys ---- */
+
+static int print_hostname(FILE *out)
+{
+    fprintf(out, "%s\n", system_names.nodename);
+    return 0;
+}
+
+static int set_hostname(const char *text, struct thread *thread)
+{
+    if (thread == NULL || thread->process->credentials.euid != 0)
+        return -EPERM;
+    snprintf(system_names.nodename, sizeof system_names.nodename, "%.*s",
+             (int)strcspn(text, "\n"), text);
+    return 0;
+}
+
+static int print_domainname(FILE *out)
+{
+    fprintf(out, "%s\n", system_names.domainname);
+    return 0;
+}
+
+static int print_ostype(FILE *out)
+{
+    fprintf(out, "%s\n", system_names.sysname);
+    return 0;
+}
+
+static int print_osrelease(FILE *out)
+{
+    fprintf(out, "%s\n", system_names.release);
+    return 0;
+}
+
+static int print_os_version(FILE *out)
+{
+    fprintf(out, "%s\n", system_names.version);
+    return 0;
+}
+
+static int print_pid_max(FILE *out)
+{
+    fprintf(out, "32768\n");
+    return 0;
+}
+
+static int print_threads_max(FILE *out)
+{
+    fprintf(out, "32768\n");
+    return 0;
+}
+
+static int print_random_uuid(FILE *out)
+{
+    uint8_t b[16];
+    sysRandom(b, sizeof b);
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    for (int i = 0; i < 16; i++)
+        fprintf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b[i]);
+    fprintf(out, "\n");
+    return 0;
+}
+
+static int print_boot_id(FILE *out)
+{
+    static char *id;
+    size_t size;
+    if (id == NULL) {
+        FILE *text = open_memstream(&id, &size);
+        if (text == NULL)
+            return -ENOMEM;
+        print_random_uuid(text);
+        fclose(text);
+    }
+    fputs(id, out);
+    return 0;
+}
+
+static int print_entropy(FILE *out)
+{
+    fprintf(out, "256\n");
+    return 0;
+}
+
+static int print_overcommit(FILE *out)
+{
+    fprintf(out, "1\n");
+    return 0;
+}
+
+static int print_file_max(FILE *out)
+{
+    fprintf(out, "1048576\n");
+    return 0;
+}
+
+static int print_pipe_max(FILE *out)
+{
+    fprintf(out, "65536\n");
+    return 0;
+}
+
+/* Files of one folder stand together. */
+const struct proc_file proc_system_files[] = {
+    { "cmdline", print_cmdline, NULL },
+    { "cpuinfo", print_cpuinfo, NULL },
+    { "devices", print_devices, NULL },
+    { "filesystems", print_filesystems, NULL },
+    { "interrupts", print_nothing, NULL },
+    { "loadavg", print_loadavg, NULL },
+    { "meminfo", print_meminfo, NULL },
+    { "modules", print_nothing, NULL },
+    { "partitions", print_nothing, NULL },
+    { "stat", print_stat, NULL },
+    { "swaps", print_swaps, NULL },
+    { "sys/fs/file-max", print_file_max, NULL },
+    { "sys/fs/pipe-max-size", print_pipe_max, NULL },
+    { "sys/kernel/domainname", print_domainname, NULL },
+    { "sys/kernel/hostname", print_hostname, set_hostname },
+    { "sys/kernel/osrelease", print_osrelease, NULL },
+    { "sys/kernel/ostype", print_ostype, NULL },
+    { "sys/kernel/pid_max", print_pid_max, NULL },
+    { "sys/kernel/random/boot_id", print_boot_id, NULL },
+    { "sys/kernel/random/entropy_avail", print_entropy, NULL },
+    { "sys/kernel/random/uuid", print_random_uuid, NULL },
+    { "sys/kernel/threads-max", print_threads_max, NULL },
+    { "sys/kernel/version", print_os_version, NULL },
+    { "sys/vm/overcommit_memory", print_overcommit, NULL },
+    { "uptime", print_uptime, NULL },
+    { "version", print_version, NULL },
+    { NULL, NULL, NULL },
+};
+
+/* ---- mounts ---- */
+
+int proc_print_mounts(FILE *out)
+{
+    LIST_EACH(&mounts, at) {
+        const struct mount *mount = LIST_ENTRY(at, struct mount, link);
+        fprintf(out, "%s %s %s %s 0 0\n", *mount->source ? mount->source : "none",
+                mount->covered.path, mount->type, mount->options);
+    }
+    return 0;
+}
+
+int proc_print_mountinfo(FILE *out)
+{
+    LIST_EACH(&mounts, at) {
+        const struct mount *mount = LIST_ENTRY(at, struct mount, link);
+        fprintf(out, "%d %d 0:%d / %s %s - %s %s %s\n", mount->id + 20,
+                mount->id == 1 ? 1 : 21, mount->id, mount->covered.path, mount->options,
+                mount->type, *mount->source ? mount->source : "none", mount->options);
+    }
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* regular.h: files that a file server keeps: regular ones and directories. */
+#ifndef PM_REGULAR_H
+#define PM_REGULAR_H
+
+#include "descriptor.h"
+
+extern const struct file_operations regular_operations; /* a segment */
+extern const struct file_operations message_operations; /* FILE_READ and FILE_WRITE */
+extern const struct file_operations directory_operations;
+
+/* Its size now: the Nucleus's cache knows it best. An error is negative. Gives up the lock. */
+int64_t regular_size(struct call *call, struct file *file);
+/* The same for a segment. */
+int64_t segment_size(const KnCap *segment);
+/* The segment, NULL if there is none. */
+const KnCap *file_segment(const struct file *file);
+/* Read by pm itself: exec, readv. Bytes, or an error. */
+int64_t regular_read_here(struct file *file, uint64_t offset, void *buffer, size_t size);
+
+#endif

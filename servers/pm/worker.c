@@ -1,0 +1,386 @@
+/* Workers: receive a message, serve its thread until it can go on or must wait, then whatever has
+ * become ready by that.
+ *
+ * A thread is served in rounds. Each round looks first whether the thread is to end or its process
+ * is stopped, then runs its call (or deals with the result of a nucleus call), then takes signals,
+ * and at last answers the trap. Whatever changes meanwhile begins a new round.
+ */
+
+#include "worker.h"
+
+#include <protocol/tty.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "call.h"
+#include "deferred.h"
+#include "descriptor.h"
+#include "device.h"
+#include "exception.h"
+#include "process.h"
+#include "signals.h"
+#include "space.h"
+#include "strace.h"
+#include "thread.h"
+#include "waiting.h"
+
+int worker_port;
+KnUniqueId worker_port_ui;
+static int timer = -1;
+static KnTime timer_set_for = K_FOREVER;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void pm_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void pm_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+void thread_kick(struct thread *thread)
+{
+    if (thread->where != THREAD_OUTSIDE) {
+        thread_wake(thread);
+    } else if (!thread->abort_sent && thread->process->space != NULL) {
+        thread->abort_sent = true;
+        threadAbort(&thread->process->space->actor, thread->li);
+    }
+}
+
+/* ---- answering ---- */
+
+static void answer(const KnTrapReply *reply, const void *body, uint32_t body_size)
+{
+    _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
+    memcpy(annex, reply, sizeof *reply);
+    KnMsgDesc message = { .bodySize = body_size, .bodyAddr = (void *)body, .annexAddr = annex };
+    int status = ipcReply(&message);
+    if (status < 0 && status != K_EUNKNOWN && status != K_EDEAD)
+        pm_log("a trap cannot be answered: %s", knStrError(status));
+}
+
+static void answer_call(struct thread *thread)
+{
+    struct call *call = &thread->call;
+    thread->where = THREAD_OUTSIDE;
+    thread->in_call = true;
+    answer(&call->reply, call->body, call->body_size);
+}
+
+static void answer_return(struct thread *thread)
+{
+    KnTrapReply reply = { .action = K_DO_CONTEXT };
+    if (!thread->context_set && thread->has_result)
+        reply = (KnTrapReply){ .action = K_DO_RETURN, .value = thread->result };
+    thread->has_result = thread->context_set = false;
+    thread->where = THREAD_OUTSIDE;
+    thread->in_call = false;
+    answer(&reply, NULL, 0);
+}
+
+static void park(struct thread *thread)
+{
+    int status = ipcSave(&thread->message);
+    if (status == K_OK) {
+        thread->where = THREAD_PARKED;
+        return;
+    }
+    if (status != K_ENOMSG)
+        pm_log("a trap cannot be saved: %s", knStrError(status));
+    thread_ended(thread); /* it was deleted meanwhile */
+}
+
+/* ---- one round ---- */
+
+enum step {
+    STEP_ROUND,  /* begin a new round */
+    STEP_RETURN, /* the call is over: go on with signals */
+    STEP_DONE    /* answered, parked, or gone */
+};
+
+static void restore_mask(struct thread *thread)
+{
+    if (thread->has_blocked_saved) {
+        thread->blocked = thread->blocked_saved;
+        thread->has_blocked_saved = false;
+    }
+}
+
+static enum step call_over(struct thread *thread, int64_t result)
+{
+    if (pm_options.strace)
+        strace_leave(&thread->call, result);
+    thread->result = result;
+    thread->has_result = true;
+    call_end(&thread->call);
+    restore_mask(thread);
+    return STEP_RETURN;
+}
+
+/* A signal that has come interrupts the call: false, if it goes on. */
+static bool is_interrupted(struct thread *thread, enum step *ret_step)
+{
+    if (thread->call.policy == CALL_UNINTERRUPTED || !signal_is_due(thread))
+        return false;
+    switch (signal_take(thread)) {
+    case SIGNAL_HANDLER: *ret_step = STEP_RETURN; return true;
+    case SIGNAL_STOPPED:
+    case SIGNAL_ENDED: *ret_step = STEP_ROUND; return true;
+    default: return false;
+    }
+}
+
+static enum step call_waits(struct thread *thread)
+{
+    enum step step;
+    if (is_interrupted(thread, &step))
+        return step;
+    if (thread->woken || thread->dying || thread->process->stopped)
+        return STEP_ROUND;
+    park(thread);
+    return STEP_DONE;
+}
+
+static enum step call_replied(struct thread *thread)
+{
+    struct call *call = &thread->call;
+    enum step step;
+    if (call->reply.action != K_DO_CALL) {
+        thread->context_set = true;
+        thread->has_result = false;
+        if (pm_options.strace)
+            strace_leave(call, CALL_REPLIED);
+        call_end(call);
+        return STEP_RETURN;
+    }
+    if (is_interrupted(thread, &step))
+        return step;
+    if (thread->dying || thread->process->stopped)
+        return STEP_ROUND;
+    /* What is due now must not wait for the next trap. */
+    if (signal_is_due(thread) || pm_options.strace)
+        call->reply.flags |= K_DO_REPORT;
+    answer_call(thread);
+    return STEP_DONE;
+}
+
+static enum step call_step(struct thread *thread)
+{
+    thread->woken = false;
+    int64_t result = call_run(&thread->call);
+    if (result == CALL_GONE)
+        return STEP_DONE;
+    if (thread->dying)
+        return STEP_ROUND;
+    if (result == CALL_WAITS)
+        return call_waits(thread);
+    if (result == CALL_REPLIED)
+        return call_replied(thread);
+    return call_over(thread, result);
+}
+
+static enum step signal_step(struct thread *thread)
+{
+    if (signal_is_due(thread)) {
+        enum signal_outcome outcome = signal_take(thread);
+        if (outcome == SIGNAL_STOPPED || outcome == SIGNAL_ENDED)
+            return STEP_ROUND;
+    }
+    if (thread->dying || thread->process->stopped)
+        return STEP_ROUND;
+    answer_return(thread);
+    return STEP_DONE;
+}
+
+static void serve(struct thread *thread)
+{
+    enum step step;
+    do {
+        if (thread->dying) {
+            thread_end_served(thread);
+            return;
+        }
+        if (thread->process->stopped) {
+            park(thread);
+            return;
+        }
+        step = thread->call.active ? call_step(thread) : STEP_RETURN;
+        if (step == STEP_RETURN)
+            step = signal_step(thread);
+    } while (step != STEP_DONE);
+}
+
+/* ---- messages ---- */
+
+void worker_reply_delete(void)
+{
+    answer(&(KnTrapReply){ .action = K_DO_DELETE }, NULL, 0);
+}
+
+void worker_reply_call(const KnTrapReply *reply)
+{
+    answer(reply, NULL, 0);
+}
+
+/* The result of a nucleus call that the thread did for its Linux call. */
+static void result_arrived(struct thread *thread, int64_t result)
+{
+    struct call *call = &thread->call;
+    thread->in_call = false;
+    if (thread->exit_told) { /* its last call of all: see thread_end_served */
+        thread->dying = true;
+        serve(thread);
+        return;
+    }
+    if (!call->active) {
+        serve(thread);
+        return;
+    }
+    if (call->resume != NULL)
+        result = call->resume(call, result);
+    else if (result == K_EABORT)
+        result = CALL_WAITS;
+    else if (result < 0)
+        result = error_of((int)result);
+    enum step step;
+    if (result != CALL_WAITS)
+        call_over(thread, result);
+    else if (!thread->dying && is_interrupted(thread, &step) && step == STEP_RETURN)
+        thread->has_result = false;
+    serve(thread);
+}
+
+static void trap_arrived(const KnTrapMsg *trap)
+{
+    struct thread *thread = thread_find_cookie(trap->cookie);
+    if (thread == NULL || thread->where != THREAD_OUTSIDE) {
+        worker_reply_delete();
+        return;
+    }
+    thread->where = THREAD_SERVED;
+    thread->abort_sent = false;
+    /* A nucleus call done for it has ended well, without a word. */
+    if (trap->kind != K_TRAP_RESULT && thread->call.active)
+        call_end(&thread->call);
+    switch (trap->kind) {
+    case K_TRAP_SYSCALL:
+        call_begin(&thread->call, trap);
+        serve(thread);
+        break;
+    case K_TRAP_SYSCALL32:
+        thread->result = -ENOSYS;
+        thread->has_result = true;
+        serve(thread);
+        break;
+    case K_TRAP_RESULT: result_arrived(thread, (int64_t)trap->arg[0]); break;
+    case K_TRAP_ABORT: serve(thread); break;
+    default:
+        exception_arrived(thread, trap);
+        serve(thread);
+        break;
+    }
+}
+
+static void thread_again(struct thread *thread)
+{
+    int status = ipcRestore(&thread->message);
+    if (status != K_OK) {
+        thread_ended(thread);
+        return;
+    }
+    thread->where = THREAD_SERVED;
+    serve(thread);
+}
+
+static void timer_rearm(void)
+{
+    KnTime next = timeouts_next();
+    if (next == timer_set_for)
+        return;
+    timer_set_for = next;
+    KnTime delay = next == K_FOREVER ? 0 : next - time_now();
+    if (timer >= 0)
+        timerSet(timer, next == K_FOREVER ? 0 : delay > 0 ? delay : 1, 0, NULL);
+}
+
+/* All that has become due by what was done. */
+static void catch_up(void)
+{
+    struct thread *thread;
+    for (;;) {
+        if ((thread = thread_next_ready()) != NULL)
+            thread_again(thread);
+        else if (!processes_finish() && !spaces_finish() && !deferred_run())
+            break;
+    }
+    timer_rearm();
+}
+
+void worker_handle(const void *annex, const KnMsgHead *head)
+{
+    const uint32_t kind = *(const uint32_t *)annex;
+    const bool is_nucleus = (head->flags & K_HEAD_NUCLEUS) != 0;
+    pm_lock();
+    if (is_nucleus && kind < K_MSG_TIMER) {
+        trap_arrived(annex);
+    } else if (is_nucleus && kind == K_MSG_TIMER) {
+        timer_set_for = K_FOREVER;
+        timeouts_run(time_now());
+    } else if (is_nucleus && kind == K_MSG_WATCH) {
+        const KnWatchMsg *watch = annex;
+        space_actor_gone(watch->cookie, watch->reason);
+    } else if (!is_nucleus && kind >= TTY_EVENT_READY && kind <= TTY_EVENT_HANGUP) {
+        device_event(annex, head);
+    }
+    catch_up();
+    pm_unlock();
+}
+
+static void *work(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
+        KnMsgDesc message = { .annexAddr = annex };
+        KnMsgHead head;
+        int port = worker_port;
+        int status = ipcReceive(&message, &port, K_FOREVER);
+        if (status == K_EABORT)
+            continue;
+        if (status < 0) {
+            pm_log("receiving failed: %s", knStrError(status));
+            return NULL;
+        }
+        if (ipcSysInfo(&head) == K_OK)
+            worker_handle(annex, &head);
+    }
+}
+
+int worker_open_port(void)
+{
+    worker_port = portCreate(K_MYACTOR, &worker_port_ui);
+    if (worker_port < 0)
+        return worker_port;
+    timer = timerCreate(worker_port, 0);
+    return timer < 0 ? timer : K_OK;
+}
+
+int workers_run(unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, work, NULL) != 0) {
+            pm_log("only %u workers", i);
+            break;
+        }
+    }
+    pm_lock();
+    catch_up();
+    pm_unlock();
+    work(NULL);
+    return K_EFAIL;
+}

@@ -1,0 +1,21 @@
+/* worker.h: the threads of pm, the lock, and how a thread is served. */
+#ifndef PM_WORKER_H
+#define PM_WORKER_H
+
+#include "pm.h"
+
+/* Bring a thread to us: at once if it waits in a call, by threadAbort if it is outside. */
+void thread_kick(struct thread *thread);
+
+/* Deal with one message, and all that follows from it. The lock is not held. */
+void worker_handle(const void *annex, const KnMsgHead *head);
+
+/* Start the pool; the caller becomes one of it and does not return. */
+int workers_run(unsigned count);
+
+/* The LI of the port that trap messages, notifications and timers come to. */
+extern int worker_port;
+extern KnUniqueId worker_port_ui;
+int worker_open_port(void);
+
+#endif
