@@ -12,9 +12,9 @@
 #include "machine.h"
 
 #define HOP_PATIENCE 100000        /* ns until a stub that another was to wake is woken from here */
-#define AGENT_PATIENCE 200000
 #define PREEMPT_PATIENCE 3000000   /* wall time until a CPU is taken away without an answer, if its process does not use it */
 #define PREEMPT_CPU_MAX 20000000   /* CPU time that a process may use without acknowledging a preemption */
+#define TRAP_ALLOWANCE 100000      /* CPU time of a stub that its thread did not use: the trap's own, and its spin before it sleeps */
 #define STREAK_MAX 20              /* acknowledged preemptions in a row without a trap: an honest stub posts at once */
 
 int host_cpu_count(void) { return machine.cpus; }
@@ -46,7 +46,7 @@ static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
     }
     cpu->hop = stub;
     cpu->hop_word = word;
-    cpu->hop_at = host_time() + HOP_PATIENCE;
+    cpu->hop_at = cpu->since + HOP_PATIENCE;
 }
 
 /* The stub thread that would run it has not answered since its CPU was taken away: perhaps the host has stopped its process. The CPU is lost to this thread,
@@ -73,7 +73,7 @@ static void start(int index, struct host_context *context)
     struct host_space *space = context->space;
     struct stub *stub = &space->process->stubs[index];
     if (stub->state == STUB_LOST) {
-        cpu->pending = context; /* it has another thread in it until it answers */
+        stall(index, stub, context);
         return;
     }
     context_load(context, stub);
@@ -89,7 +89,7 @@ static void start(int index, struct host_context *context)
     }
     cpu->pending = NULL;
     cpu->running = context;
-    cpu->since = host_time();
+    cpu->since = stub->since = host_time();
     stub->state = STUB_RUNNING;
     deliver(cpu, stub, command);
 }
@@ -185,6 +185,7 @@ static bool take(struct stub *stub, struct host_event *event, bool lost)
     if (event->trap.kind != HOST_TRAP_PREEMPTED)
         stub->streak = 0;
     stub->state = STUB_PARKED;
+    stub->process->granted += host_time() - stub->since + TRAP_ALLOWANCE;
     event->trap.context->running = false;
     if (lost) {
         list_remove(&stub->lost_link);
@@ -198,8 +199,6 @@ static bool take(struct stub *stub, struct host_event *event, bool lost)
         counts.calls++;
     else
         counts.traps++;
-    if (lost)
-        cpu_retry(stub->process->space);
     return true;
 }
 
@@ -287,12 +286,12 @@ int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have)
     LIST_FOR_EACH(link, &machine.batches)
     {
         struct host_space *space = LIST_OWNER(link, struct host_space, link);
-        if (now - space->batch_since > AGENT_PATIENCE) {
+        if (now >= space->batch_watch) {
             space_wake_agent(space->process);
-            space->batch_since = now + AGENT_PATIENCE * 10;
+            space->batch_watch = now + 10 * AGENT_PATIENCE;
         }
-        if (space->batch_since + AGENT_PATIENCE < next)
-            next = space->batch_since + AGENT_PATIENCE + 1000;
+        if (space->batch_watch < next)
+            next = space->batch_watch;
     }
     return next;
 }

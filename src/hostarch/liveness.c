@@ -2,7 +2,8 @@
  *
  * A stub that posted a trap and runs on uses CPU time that the host counts for its process, whatever the actor pretends. What a process may have used is
  * what the Nucleus let its threads run, and some. If it used more, the host's own count of voluntary context switches tells the culprit from a victim that
- * others wake again and again: a victim gives the CPU up after each wake, a culprit does not.
+ * others wake again and again: a victim gives the CPU up after each wake, a culprit does not. Each trap is allowed a little for the stub's own work and for the time
+ * that it spins before it sleeps.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #define SLACK 5000000          /* ns of CPU time that need no explanation */
 #define PER_SWITCH_MAX 100000  /* ns per voluntary switch: more means that it runs */
+#define WINDOW 1000000000
 #define AUDIT_AT_ONCE 16
 
 int64_t process_cpu_time(const struct process *process)
@@ -40,47 +42,47 @@ static int64_t voluntary_switches(const struct process *process)
     return sum;
 }
 
-static bool any_running(const struct process *process)
+/* What the process may have used up to now: what it was granted, and what runs of it at this moment. */
+static int64_t granted(const struct process *process, int64_t now)
 {
-    for (int i = 0; i < machine.cpus; i++)
-        if (process->stubs[i].state == STUB_RUNNING || process->stubs[i].state == STUB_LOST)
-            return true;
-    return process->space != NULL && process->space->batch_running;
+    int64_t sum = process->granted;
+    for (int i = 0; i < machine.cpus; i++) {
+        const struct stub *stub = &process->stubs[i];
+        if (stub->state == STUB_RUNNING || stub->state == STUB_LOST)
+            sum += now - stub->since;
+    }
+    if (process->space->batch_running)
+        sum += now - process->space->batch_since;
+    return sum;
 }
 
-/* Look at one process. While one of its threads runs, the other threads' time cannot be told apart but by its amount: more CPU time than wall time times running
- * threads is too much. */
+static void begin_window(struct process *process, int64_t now, int64_t used, int64_t allowed)
+{
+    process->audit_at = now;
+    process->audit_used = used;
+    process->audit_granted = allowed;
+    process->audit_switches = -1;
+}
+
 static void audit(struct process *process, int64_t now)
 {
-    int64_t used = process_cpu_time(process);
-    if (any_running(process)) {
-        int running = 0;
-        for (int i = 0; i < machine.cpus; i++)
-            running += process->stubs[i].state != STUB_PARKED;
-        int64_t allowed = process->audit_wall ? (now - process->audit_wall) * (running + 1) : INT64_MAX;
-        if (process->audit_wall && used - process->audit_cpu_time > allowed + SLACK && running < machine.cpus)
-            process_kill(process, HOST_DEAD_HOSTILE, "a thread of it runs although it waits");
-        process->audit_cpu_time = used;
-        process->audit_wall = now;
-        process->audit_parked = false;
+    int64_t used = process_cpu_time(process), allowed = granted(process, now);
+    int64_t excess = (used - process->audit_used) - (allowed - process->audit_granted);
+    if (process->audit_at == 0 || excess <= 0 || now - process->audit_at > WINDOW) {
+        begin_window(process, now, used, allowed);
         return;
     }
-    if (!process->audit_parked) { /* from now on nothing of it may run */
-        process->audit_parked = true;
-        process->audit_cpu_time = used;
-        process->audit_wall = now;
-        process->audit_switches = -1;
-        return;
-    }
-    if (used - process->audit_cpu_time < SLACK)
+    if (excess < SLACK)
         return;
     int64_t switches = voluntary_switches(process);
-    if (process->audit_switches >= 0 && used - process->audit_cpu_time > PER_SWITCH_MAX * (switches - process->audit_switches + 1)) {
-        process_kill(process, HOST_DEAD_HOSTILE, "it runs although all its threads wait");
+    if (process->audit_switches >= 0 && used - process->audit_suspect > PER_SWITCH_MAX * (switches - process->audit_switches + 1)) {
+        process_kill(process, HOST_DEAD_HOSTILE, "threads of it run although they wait");
         return;
     }
-    process->audit_switches = switches;
-    process->audit_cpu_time = used;
+    if (process->audit_switches < 0 || switches != process->audit_switches) {
+        process->audit_switches = switches;
+        process->audit_suspect = used;
+    }
 }
 
 void liveness_audit(int64_t now)

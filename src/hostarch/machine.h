@@ -18,6 +18,8 @@
 #define CPUS_MAX AREA_MAX
 #define XSTATE_MAX (RESUME_END - RESUME_XSTATE)
 
+#define AGENT_PATIENCE 200000 /* ns until an agent that a stub was to wake is woken from here */
+
 enum stub_state {
     STUB_NONE,   /* not born */
     STUB_PARKED, /* waits for a word, or should */
@@ -38,6 +40,7 @@ struct stub {
     uint64_t area_address;
     struct host_context *loaded; /* whose state is in the area: NULL none */
     enum loaded_in where;
+    int64_t since;          /* it runs since */
     uint32_t sent;          /* preemptions */
     uint32_t streak;        /* acknowledged ones without a trap since */
     struct list lost_link;
@@ -58,8 +61,8 @@ struct process {
     uint64_t agent_word_address, report_address;
     uint32_t batch;               /* number of the last batch given to the agent */
     int agent_cpu;                /* user CPU that the agent is bound to */
-    int64_t audit_cpu_time, audit_switches, audit_wall;
-    bool audit_parked;
+    int64_t granted;              /* CPU time that it may have used: see liveness.c */
+    int64_t audit_at, audit_used, audit_granted, audit_switches, audit_suspect;
     struct stub stubs[CPUS_MAX];
     struct list link;             /* spare ones, oldest first */
 };
@@ -80,7 +83,7 @@ struct host_space {
     size_t order_first, order_count, order_room;
     host_ticket_t given, submitted, reported;
     bool batch_running, flush; /* flush: submit without waiting for a thread to run */
-    int64_t batch_since;
+    int64_t batch_since, batch_watch;
     bool batch_by_stub;
     size_t contexts;
     struct list link;        /* spaces with a batch in progress */

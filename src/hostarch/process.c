@@ -39,9 +39,8 @@ static void prepare(struct process *process)
     process->batch = 0;
     process->ready = 0;
     process->agent_cpu = 0;
-    process->audit_cpu_time = process->audit_wall = 0;
-    process->audit_switches = -1;
-    process->audit_parked = false;
+    process->granted = 0;
+    process->audit_at = 0;
     order_write(process, ORDER_WORD, process->agent_word_address);
     order_write(process, ORDER_REPORT, process->report_address);
     order_write(process, ORDER_OFFSET_OF, machine.words_at + (uint64_t)((volatile uint8_t *)process->report - (volatile uint8_t *)machine.words));

@@ -16,6 +16,7 @@
 
 #define POPULATE_MAX 64 /* pages: longer read-only runs are left to the host's own fault-around */
 #define MAPPINGS_RESERVE 64
+#define BATCH_ALLOWANCE 50000 /* ns of CPU time */
 
 int host_space_create(struct host_space **ret_space, void *owner)
 {
@@ -192,6 +193,7 @@ static void fill_batch(struct host_space *space)
     *(volatile uint32_t *)(process->orders + ORDER_COUNT) = (uint32_t)count;
     space->batch_running = true;
     space->batch_since = host_time();
+    space->batch_watch = space->batch_since + AGENT_PATIENCE;
     list_append(&machine.batches, &space->link);
     counts.batches++;
     __atomic_store_n(process->agent_word, process->batch, __ATOMIC_SEQ_CST);
@@ -277,6 +279,7 @@ static void batch_done(struct host_space *space, bool failed)
 {
     list_remove(&space->link);
     space->batch_running = false;
+    space->process->granted += host_time() - space->batch_since + BATCH_ALLOWANCE;
     space->reported = space->submitted;
     if (failed && space->process != NULL)
         process_kill(space->process, HOST_DEAD_MAP, "the host refused a mapping");
