@@ -658,6 +658,23 @@ static int bytes_write(struct ext4 *ext4, fs_id id, uint64_t offset, const void 
     return error;
 }
 
+/* Where a push of [offset, end) ends when the file ends at `size`: with the file's last block, if what
+ * is behind its end there is zero, as it must be on the disk; else with the file. */
+static uint64_t push_end(struct ext4 *ext4, uint64_t offset, uint64_t end, uint64_t size,
+                         const uint8_t *data)
+{
+    uint64_t whole = blocks_for(ext4, size) * block_size(ext4);
+
+    if (end <= size)
+        return end;
+    if (end > whole)
+        end = whole;
+    for (uint64_t at = size; at < end; at++)
+        if (data[at - offset] != 0)
+            return size;
+    return end;
+}
+
 int ext4_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t length,
               uint64_t size)
 {
@@ -673,8 +690,7 @@ int ext4_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t
         return -EFBIG;
     if (offset >= size)
         return 0;
-    if (end > ((size + 4095) & ~(uint64_t)4095))
-        end = (size + 4095) & ~(uint64_t)4095;
+    end = push_end(ext4, offset, end, size, data);
     node = ext4_node_get(ext4, FS_ID_INODE(id), EXT2_I_SIZE(SMALL(&inode)));
     if (node == NULL)
         return -ENOMEM;

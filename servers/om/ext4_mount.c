@@ -716,6 +716,16 @@ static void nodes_free(struct ext4 *ext4)
         }
 }
 
+/* Files without names that are still held: nobody can come back to them. */
+static void nameless_end(struct ext4 *ext4)
+{
+    for (unsigned i = 0; i < EXT4_NODE_BUCKETS; i++)
+        for (struct ext4_node *node = ext4->nodes[i]; node != NULL; node = node->next)
+            node->holds = 0;
+    if (ext4_orphans_clean(ext4) != 0)
+        fprintf(stderr, "om: files without a name could not be deleted; the next mount tries again\n");
+}
+
 /* The last transaction, the checkpoint, and only then the mark of a clean image. */
 static int writing_end(struct ext4 *ext4)
 {
@@ -742,8 +752,10 @@ static int ext4_unmount(struct fs *fs)
 
     if (!fs->read_only) {
         pthread_mutex_lock(&fs->lock);
-        if (!ext4->journal.aborted)
+        if (!ext4->journal.aborted) {
+            nameless_end(ext4);
             speculation_end(ext4);
+        }
         error = ext4->journal.aborted ? -EROFS : writing_end(ext4);
         pthread_mutex_unlock(&fs->lock);
     }
@@ -852,6 +864,37 @@ static bool ext4_is_busy(struct fs *fs)
     return false;
 }
 
+static uint32_t ext4_holds(struct fs *fs, fs_id id)
+{
+    struct ext4_node *node = ext4_node_find(ext4_of(fs), FS_ID_INODE(id));
+
+    return node != NULL ? node->holds : 0;
+}
+
+/* An inode on the orphan list: if the site is lost it goes at the next mount. */
+static int ext4_temporary(struct fs *fs, fs_id *ret)
+{
+    const struct fs_new file = { .mode = LINUX_S_IFREG | 0600 };
+    struct ext4 *ext4 = ext4_of(fs);
+    struct ext4_inode inode;
+    struct ext4_node *node;
+    uint32_t number;
+    int error = ext4_inode_new(ext4, EXT2_ROOT_INO, &file, &number, &inode);
+
+    if (error != 0)
+        return error;
+    node = ext4_node_get(ext4, number, 0);
+    inode.large.i_links_count = 0;
+    error = node == NULL ? -ENOMEM : ext4_orphan_add(ext4, number, &inode);
+    if (error != 0) {
+        ext4_inode_discard(ext4, number, &inode);
+        return error;
+    }
+    node->holds++;
+    *ret = ext4_id(number, &inode);
+    return 0;
+}
+
 static void change_apply(struct ext4 *ext4, struct ext4_inode *inode, const struct fs_change *change)
 {
     struct ext2_inode_large *large = &inode->large;
@@ -910,6 +953,8 @@ const struct fs_operations ext4_operations = {
     .hold = ext4_hold,
     .release = ext4_release,
     .is_busy = ext4_is_busy,
+    .holds = ext4_holds,
+    .temporary = ext4_temporary,
     .pull = ext4_pull,
     .prepare = ext4_prepare,
     .push = ext4_push,

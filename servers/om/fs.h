@@ -75,6 +75,9 @@ struct fs_operations {
     int (*hold)(struct fs *fs, fs_id id);
     void (*release)(struct fs *fs, fs_id id);
     bool (*is_busy)(struct fs *fs);         /* is any node held? */
+    uint32_t (*holds)(struct fs *fs, fs_id id);     /* how often is this one? */
+    /* A file without a name, held once: for anonymous memory. It goes with its last hold. */
+    int (*temporary)(struct fs *fs, fs_id *ret);
 
     /* Contents, as a mapper gives and takes them. [w] all.
      * pull: bytes of the file; *ret_length is less than `length` at its end; the rest is zero.

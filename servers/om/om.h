@@ -3,11 +3,13 @@
  * Pure logic: the actor (main.c) receives messages and calls om_serve; unit tests call it as well.
  *   walk.c        paths
  *   permission.c  who may do what
- *   requests.c    one handler for each operation of the protocol
+ *   requests.c    one handler for each operation of the file protocol
+ *   mapper.c      the Nucleus' requests for the contents of segments
  */
 #ifndef OM_OM_H
 #define OM_OM_H
 
+#include <mem/chMapper.h>
 #include <pthread.h>
 
 #include "blockdev.h"
@@ -15,6 +17,7 @@
 
 #define OM_SYSTEMS_MAX 256
 #define OM_MOUNTS_MAX  64
+#define OM_SEGMENT_BUCKETS 256
 
 /* The file system's number is in the upper byte of a key. */
 #define OM_KEY(number, id)  ((uint64_t)(number) << 56 | (id))
@@ -26,14 +29,28 @@ struct om_mount {
     struct file_node node;      /* what is mounted there */
 };
 
-/* What om asks of the world around it; called without locks. */
+/* A local cache of one of our files in the Nucleus: it holds the file. */
+struct om_segment {
+    struct om_segment *next;
+    uint64_t key;
+    KnCap    lc;                /* cleared: a temporary segment that no cache has asked for yet */
+    uint64_t ordinal;           /* after the last truncation: requests with a smaller one are older */
+    bool     cutting;           /* a truncation is under way: they all are */
+    bool     lingers;           /* the file has no name, and nobody else holds it */
+};
+
+/* What om asks of the world around it; called without locks of om or a file system. */
 struct om_world {
-    /* The size of a file was set: the Nucleus' cache has to know. */
-    void (*truncated)(struct om_world *world, uint64_t key, uint64_t size);
+    /* Set the size of a cached segment: lcTrunc. Returns its ordinal, or an error. */
+    int (*truncate)(struct om_world *world, const KnCap *lc, uint64_t size);
+    /* The bytes of a cached segment are zero from now on. */
+    void (*zero)(struct om_world *world, const KnCap *lc, uint64_t offset, uint64_t length);
+    /* The cache is to ask again before it lets anybody write; what was written is pushed out. */
+    void (*recall)(struct om_world *world, const KnCap *lc);
+    /* Drop all pages of a cache that nobody maps or has open: true when that was done. */
+    bool (*drop)(struct om_world *world, const KnCap *lc);
     /* All that the Nucleus has changed of our segments is to be pushed out. */
     void (*flush)(struct om_world *world);
-    /* The last name and the last holder have gone, but the Nucleus still has the segment. */
-    void (*unused)(struct om_world *world, uint64_t key);
     /* The block device of that name ("disk1", "/dev/vdb"), or an error. */
     int (*device)(struct om_world *world, const char *name, struct blockdev **ret);
 };
@@ -46,6 +63,9 @@ struct om {
     struct om_world *world;
     uint32_t cache_memory;      /* for each file system, bytes */
     bool     stopped;
+    pthread_mutex_t segments_lock;      /* of what follows; taken last */
+    struct om_segment *segments[OM_SEGMENT_BUCKETS];
+    unsigned lingering;         /* how many segments linger */
 };
 
 /* A request while it is served. */
@@ -68,6 +88,23 @@ void om_serve(struct om *om, struct om_call *call);
 /* Make durable what is not. */
 int om_sync(struct om *om);
 bool om_is_changed(struct om *om);
+
+/* mapper.c ------------------------------------------------------------------------ */
+
+/* Serve a request of the Nucleus. `room` bytes fit into reply_body; *ret_size of them are used. */
+void om_map(struct om *om, const KnMpRequest *request, const void *body, size_t body_size,
+            KnMpReply *reply, void *reply_body, size_t room, size_t *ret_size);
+/* A change of the file's size, or of its contents behind the Nucleus' back, begins; and it is done
+ * (`size` UINT64_MAX: the size is as it was). No locks held for the second. */
+void om_cut_begin(struct om *om, uint64_t key);
+void om_cut_end(struct om *om, uint64_t key, uint64_t size);
+/* For each cache of the segment: call the world's `zero`, or `recall`. No locks held. */
+void om_segment_zero(struct om *om, uint64_t key, uint64_t offset, uint64_t length);
+void om_segment_recall(struct om *om, uint64_t key);
+/* A name or a hold of the file has gone: is the Nucleus the last to hold it? Lock of the file system held. */
+void om_segment_check(struct om *om, struct fs *fs, uint64_t key);
+/* Let go of files that nobody but an idle cache holds. No locks held. True: some are left. */
+bool om_linger_end(struct om *om);
 
 /* walk.c -------------------------------------------------------------------------- */
 

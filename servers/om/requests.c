@@ -21,8 +21,9 @@ struct serving {
     struct fs *fs;
     uint32_t number;
     struct walk walk;           /* of the first path */
-    bool     truncated;         /* tell the world, after the lock */
-    uint64_t truncated_key, truncated_size;
+    uint64_t cut_key;           /* a file whose size changes: tell the caches after the lock */
+    uint64_t cut_size;
+    uint64_t punched_key;       /* a file that gets a hole: the same */
 };
 
 typedef int handler(struct serving *serving);
@@ -204,6 +205,13 @@ static int serve_readdir(struct serving *serving)
 
 /* Attributes ---------------------------------------------------------------------- */
 
+static void cut_begin(struct serving *serving, fs_id id)
+{
+    serving->cut_key = OM_KEY(serving->number, id);
+    serving->cut_size = UINT64_MAX;
+    om_cut_begin(serving->om, serving->cut_key);
+}
+
 static int serve_setattr(struct serving *serving)
 {
     struct fs_change change;
@@ -216,13 +224,12 @@ static int serve_setattr(struct serving *serving)
         return error;
     serving->fs->now(&now);
     error = permission_change(&serving->walk.attributes, serving->request, now, &change);
+    if (error == 0 && (change.valid & FILE_SET_SIZE) != 0)
+        cut_begin(serving, serving->walk.at);
     if (error == 0)
         error = serving->fs->operations->change(serving->fs, serving->walk.at, &change);
-    if (error == 0 && (change.valid & FILE_SET_SIZE) != 0) {
-        serving->truncated = true;
-        serving->truncated_key = OM_KEY(serving->number, serving->walk.at);
-        serving->truncated_size = change.size;
-    }
+    if (error == 0 && (change.valid & FILE_SET_SIZE) != 0)
+        serving->cut_size = change.size;
     return error != 0 ? error : node_reply(serving, serving->walk.at);
 }
 
@@ -267,13 +274,12 @@ static int privilege_drop(struct serving *serving, const struct file_attributes 
 static int file_truncate(struct serving *serving, fs_id id)
 {
     const struct fs_change change = { .valid = FILE_SET_SIZE };
-    int error = serving->fs->operations->change(serving->fs, id, &change);
+    int error;
 
-    if (error == 0) {
-        serving->truncated = true;
-        serving->truncated_key = OM_KEY(serving->number, id);
-        serving->truncated_size = 0;
-    }
+    cut_begin(serving, id);
+    error = serving->fs->operations->change(serving->fs, id, &change);
+    if (error == 0)
+        serving->cut_size = 0;
     return error;
 }
 
@@ -421,6 +427,7 @@ static int serve_create(struct serving *serving)
 static int serve_close(struct serving *serving)
 {
     serving->fs->operations->release(serving->fs, id_given(serving));
+    om_segment_check(serving->om, serving->fs, OM_KEY(serving->number, id_given(serving)));
     return 0;
 }
 
@@ -601,6 +608,7 @@ static int serve_unlink(struct serving *serving)
     error = serving->fs->operations->unlink(serving->fs, walk->at, walk->rest, walk->rest_length);
     if (error != 0)
         return error;
+    om_segment_check(serving->om, serving->fs, OM_KEY(serving->number, id));
     if (node_reply(serving, id) != 0) {     /* it has gone altogether */
         attributes.links = 0;
         attributes_reply(serving, &attributes);
@@ -624,11 +632,13 @@ static int serve_rmdir(struct serving *serving)
 
 /* The name that a rename replaces, if it is there. */
 static int replaced_check(struct serving *serving, const struct walk *to,
-                          const struct file_attributes *moved)
+                          const struct file_attributes *moved, fs_id *ret_replaced)
 {
     struct file_attributes attributes;
     fs_id id;
     int error;
+
+    *ret_replaced = 0;
 
     if (to->rest_length == 0 || is_dots(to->rest, to->rest_length))
         return -EBUSY;
@@ -641,6 +651,7 @@ static int replaced_check(struct serving *serving, const struct walk *to,
         return error;
     if (is_mounted(serving, id))
         return -EBUSY;
+    *ret_replaced = id;
     return permission_remove(&to->attributes, &attributes, to->credentials);
 }
 
@@ -649,7 +660,7 @@ static int serve_rename(struct serving *serving)
     struct walk *from = &serving->walk, *to;
     struct file_attributes attributes;
     uint32_t flags = serving->request->rename.flags;
-    fs_id id;
+    fs_id id, replaced;
     int error = old_name_walk(serving, &id, &attributes);
 
     if (error == -EINVAL || error == -ENOTEMPTY)
@@ -664,13 +675,15 @@ static int serve_rename(struct serving *serving)
     to = second_walk(serving, &error);
     if (to == NULL)
         return error;
-    error = replaced_check(serving, to, &attributes);
+    error = replaced_check(serving, to, &attributes, &replaced);
     if (error == 0 && S_ISDIR(attributes.mode) && from->at != to->at)
         error = permission_check(&attributes, from->credentials, MAY_WRITE);    /* its ".." changes */
     if (error == 0)
         error = serving->fs->operations->rename(serving->fs, from->at, from->rest,
                                                 from->rest_length, to->at, to->rest,
                                                 to->rest_length, flags);
+    if (error == 0 && replaced != 0)
+        om_segment_check(serving->om, serving->fs, OM_KEY(serving->number, replaced));
     free(to);
     return error;
 }
@@ -691,13 +704,22 @@ static int serve_transfer(struct serving *serving)
 static int serve_allocate(struct serving *serving)
 {
     const struct file_request *request = serving->request;
+    bool hole = (request->io.mode & FILE_ALLOCATE_PUNCH_HOLE) != 0;
+    fs_id id = id_given(serving);
     int error = serving->fs->operations->begin(serving->fs);
 
     if (error == 0)
-        error = serving->fs->operations->allocate(serving->fs, id_given(serving),
-                                                  request->io.offset, request->io.length,
-                                                  request->io.mode);
-    return error != 0 ? error : node_reply(serving, id_given(serving));
+        error = serving->fs->operations->allocate(serving->fs, id, request->io.offset,
+                                                  request->io.length, request->io.mode);
+    if (error == 0)
+        error = node_reply(serving, id);
+    if (error == 0 && hole)
+        serving->punched_key = OM_KEY(serving->number, id);
+    if (error == 0 && request->io.mode == 0) {
+        cut_begin(serving, id);
+        serving->cut_size = serving->reply->attributes.size;
+    }
+    return error;
 }
 
 static int serve_fsync(struct serving *serving)
@@ -957,6 +979,28 @@ static int serve_all(struct serving *serving)
     return serving->request->operation == FILE_SYNC ? om_sync(om) : om_stop(om);
 }
 
+/* What the Nucleus' caches have to know of a change. Without locks. */
+static void caches_tell(struct serving *serving, int error)
+{
+    const struct file_request *request = serving->request;
+
+    if (serving->cut_key != 0)
+        om_cut_end(serving->om, serving->cut_key, error == 0 ? serving->cut_size : UINT64_MAX);
+    if (serving->punched_key != 0)
+        om_segment_zero(serving->om, serving->punched_key, request->io.offset, request->io.length);
+    if (serving->om->lingering != 0)
+        om_linger_end(serving->om);
+}
+
+/* A hole is punched where nobody writes meanwhile: blocks granted for writing are called back. */
+static void hole_prepare(struct serving *serving)
+{
+    const struct file_request *request = serving->request;
+
+    if (request->operation == FILE_ALLOCATE && (request->io.mode & FILE_ALLOCATE_PUNCH_HOLE) != 0)
+        om_segment_recall(serving->om, request->key);
+}
+
 void om_serve(struct om *om, struct om_call *call)
 {
     struct serving *serving = calloc(1, sizeof *serving);
@@ -967,12 +1011,12 @@ void om_serve(struct om *om, struct om_call *call)
     if (error == 0) {
         *serving = (struct serving){ .om = om, .call = call, .request = call->request,
                                      .reply = call->reply };
+        hole_prepare(serving);
         if (call->request->operation == FILE_SYNC || call->request->operation == FILE_SHUTDOWN)
             error = serve_all(serving);
         else
             error = serve_locked(serving);
-        if (serving->truncated && error == 0)
-            om->world->truncated(om->world, serving->truncated_key, serving->truncated_size);
+        caches_tell(serving, error);
     }
     free(serving);
     if (error != 0) {
@@ -988,6 +1032,7 @@ void om_init(struct om *om, struct om_world *world)
 {
     memset(om, 0, sizeof *om);
     pthread_rwlock_init(&om->lock, NULL);
+    pthread_mutex_init(&om->segments_lock, NULL);
     om->world = world;
     om->cache_memory = 8u << 20;
 }

@@ -715,6 +715,27 @@ static bool tmpfs_is_busy(struct fs *fs)
     return false;
 }
 
+static uint32_t tmpfs_holds(struct fs *fs, fs_id id)
+{
+    const struct node *node = node_of(fs, id);
+
+    return node != NULL ? node->holds : 0;
+}
+
+static int tmpfs_temporary(struct fs *fs, fs_id *ret)
+{
+    const struct fs_new file = { .mode = S_IFREG | 0600 };
+    struct node *node;
+    int error = node_new(tmpfs_of(fs), &file, &node);
+
+    if (error != 0)
+        return error;
+    node->links = 0;
+    node->holds = 1;
+    *ret = id_of(node);
+    return 0;
+}
+
 static int file_of(struct fs *fs, fs_id id, struct node **ret)
 {
     *ret = node_of(fs, id);
@@ -933,6 +954,8 @@ static const struct fs_operations tmpfs_operations = {
     .hold = tmpfs_hold,
     .release = tmpfs_release,
     .is_busy = tmpfs_is_busy,
+    .holds = tmpfs_holds,
+    .temporary = tmpfs_temporary,
     .pull = tmpfs_pull,
     .prepare = tmpfs_prepare,
     .push = tmpfs_push,
