@@ -12,7 +12,8 @@
 #include "mapping.h"
 
 #define COPY_AT_ONCE 256 /* pages that a call copies at most */
-#define MAP_AT_ONCE 2048 /* pages that rgnDup maps at most */
+#define MAP_AT_ONCE 2048 /* pages of segments that rgnDup maps at most, */
+#define MAP_PRIVATE 256  /* and pages of its own */
 
 /* A copy that is being made. */
 struct copy {
@@ -168,21 +169,54 @@ static int dup_region(struct copy *copy, struct region *region)
     return status;
 }
 
+/* From <page> on, entries of neighbouring frames of a cache with one protection: how many. */
+static size_t cache_run(struct vm_space *source, page_t page, page_t end, uint32_t entry)
+{
+    size_t count = 0;
+    struct tree_node *leaf = NULL;
+    bool own;
+    for (; page < end; page++, count++) {
+        if (leaf == NULL || page % TREE_WAYS == 0)
+            leaf = tree_leaf(&source->table, page, &own);
+        if (leaf == NULL || leaf->slot[page % TREE_WAYS] != entry + count || !(frame_record(entry_frame(entry) + count)->flags & FRAME_CACHE))
+            break;
+    }
+    return count;
+}
+
+static size_t private_run(struct vm_space *source, page_t page, page_t end)
+{
+    size_t count = 0;
+    for (uint32_t entry; page < end; page++, count++) {
+        entry = mapping_get(source, page);
+        if (entry == 0 || frame_record(entry_frame(entry))->flags & FRAME_CACHE)
+            break;
+    }
+    return count;
+}
+
 /* Map in the target what is mapped in the source, as far as it may be: the copy is going to run the same code. */
 static void dup_mappings(struct vm_space *target, struct vm_space *source)
 {
-    uint64_t left = MAP_AT_ONCE;
+    uint64_t left = MAP_AT_ONCE, left_private = MAP_PRIVATE;
     for (size_t i = 0; i < target->region_count && left > 0; i++) {
         struct region *region = target->regions[i];
-        page_t page = region->start;
         uint32_t entry;
-        while (left > 0 && tree_next(&source->table, &page, region->end, &entry)) {
-            page_t from = page;
-            while (page < region->end && left > 0 && mapping_get(source, page) != 0) {
-                page++;
-                left--;
+        size_t count;
+        for (page_t page = region->start; left > 0 && tree_next(&source->table, &page, region->end, &entry); page += count) {
+            page_t end = region->end - page < left ? region->end : page + left;
+            count = cache_run(source, page, end, entry);
+            if (count > 0) {
+                unsigned protection = entry_protection(entry) & ~(region->object != NULL ? (unsigned)HOST_WRITE : 0);
+                mapping_set(target, page, entry_frame(entry), count, protection);
+                left -= count;
+                continue;
             }
-            page_map_present(region, from, page);
+            count = private_run(source, page, end);
+            if (count > left_private)
+                break;
+            page_map_present(region, page, page + count);
+            left_private -= count;
         }
     }
 }

@@ -130,19 +130,19 @@ static void quarantine_grow(struct quarantine *quarantine)
     quarantine->head = 0;
 }
 
-/* The frame's hold is let go when all orders so far have been reported. */
-static void quarantine_add(struct vm_space *space, frame_t frame)
+/* The frames' holds are let go when all orders so far have been reported. */
+static void quarantine_add(struct vm_space *space, frame_t first, uint32_t count)
 {
     if (space->host == NULL) {
-        frame_unhold(frame);
+        frame_unhold_run(first, count);
         return;
     }
     struct quarantine *quarantine = &space->quarantine;
     host_ticket_t ticket = space_takes_orders(space) ? host_space_ticket(space->host) : UINT64_MAX;
     if (quarantine->count > 0) {
         struct quarantined *last = &quarantine->entries[(quarantine->head + quarantine->count - 1) & (quarantine->room - 1)];
-        if (last->first + last->count == frame && last->count < UINT32_MAX) {
-            last->count++;
+        if (last->first + last->count == first) {
+            last->count += count;
             last->ticket = ticket;
             return;
         }
@@ -150,7 +150,7 @@ static void quarantine_add(struct vm_space *space, frame_t frame)
     if (quarantine->count == quarantine->room)
         quarantine_grow(quarantine);
     quarantine->entries[(quarantine->head + quarantine->count) & (quarantine->room - 1)] =
-        (struct quarantined){.ticket = ticket, .first = frame, .count = 1};
+        (struct quarantined){.ticket = ticket, .first = first, .count = count};
     quarantine->count++;
 }
 
@@ -177,28 +177,26 @@ void mapping_submit(struct vm_space *space)
 
 /* --- the table --- */
 
-/* Does the machine keep <entry> and the one before it as one mapping? */
-static inline bool entries_join(uint32_t before, uint32_t entry)
-{
-    return entry_protection(before) == entry_protection(entry) && entry_frame(before) + 1 == entry_frame(entry);
-}
-
-/* Does one of the machine's mappings begin with <entry>, <before> being the entry before it? */
-static inline unsigned entry_begins(uint32_t before, uint32_t entry)
-{
-    return entry != 0 && (before == 0 || !entries_join(before, entry));
-}
+/* Does one of the machine's mappings begin with <entry>, <before> being the entry before it? Entries of neighbouring frames with one protection
+ * are numbers that follow each other. */
+static inline unsigned entry_begins(uint32_t before, uint32_t entry) { return entry != 0 && entry != before + 1; }
 
 /* How many of the machine's mappings begin in [from, to]. */
 static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
 {
-    uint32_t before = from == 0 ? 0 : mapping_get(space, from - 1), entry;
-    page_t expected = from, page = from;
+    uint32_t before = from == 0 ? 0 : mapping_get(space, from - 1);
+    page_t page = from, expected = from;
     uint64_t count = 0;
-    while (tree_next(&space->table, &page, to + 1, &entry)) {
-        count += entry_begins(page == expected ? before : 0, entry);
-        before = entry;
-        expected = ++page;
+    struct tree_node *leaf;
+    while ((leaf = tree_next_leaf(&space->table, &page, to + 1)) != NULL) {
+        unsigned first = page % TREE_WAYS, end = to + 1 - page < TREE_WAYS - first ? first + (to + 1 - page) : TREE_WAYS;
+        const uint32_t *slot = leaf->slot;
+        count += entry_begins(page == expected ? before : 0, slot[first]);
+        for (unsigned i = first + 1; i < end; i++)
+            count += entry_begins(slot[i - 1], slot[i]);
+        before = slot[end - 1];
+        page += end - first;
+        expected = page;
     }
     return count;
 }
@@ -206,7 +204,7 @@ static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
 static void entry_drop(struct vm_space *space, page_t page, uint32_t entry)
 {
     reverse_remove(entry_frame(entry), where_of(space, page));
-    quarantine_add(space, entry_frame(entry));
+    quarantine_add(space, entry_frame(entry), 1);
     space->mapped--;
 }
 
@@ -239,21 +237,62 @@ void mapping_set(struct vm_space *space, page_t page, frame_t first, size_t coun
     space->machine_mappings += begins;
 }
 
+/* Empty the entries of a leaf from <page> on, below <to>; frames go in runs. Returns how many went. */
+static unsigned leaf_empty(struct vm_space *space, struct tree_node *leaf, page_t page, page_t to)
+{
+    unsigned first = page % TREE_WAYS, end = to - page < TREE_WAYS - first ? first + (to - page) : TREE_WAYS, went = 0;
+    for (unsigned i = first; i < end;) {
+        uint32_t entry = leaf->slot[i];
+        if (entry == 0) {
+            i++;
+            continue;
+        }
+        unsigned count = 0;
+        while (i < end && leaf->slot[i] != 0 && entry_frame(leaf->slot[i]) == entry_frame(entry) + count) {
+            reverse_remove(entry_frame(entry) + count, where_of(space, page + (i - first)));
+            leaf->slot[i++] = 0;
+            count++;
+        }
+        quarantine_add(space, entry_frame(entry), count);
+        went += count;
+    }
+    leaf->used -= went;
+    space->mapped -= went;
+    tree_leaf_done(&space->table, leaf, page);
+    return went;
+}
+
+/* The last page below <to> that has an entry; there is one at or after <from>. */
+static page_t last_entry(struct vm_space *space, page_t from, page_t to)
+{
+    page_t page = from, last = from;
+    struct tree_node *leaf;
+    while ((leaf = tree_next_leaf(&space->table, &page, to)) != NULL) {
+        for (; page < to; page++) {
+            if (leaf->slot[page % TREE_WAYS] != 0)
+                last = page;
+            if (page % TREE_WAYS == TREE_WAYS - 1) {
+                page++;
+                break;
+            }
+        }
+    }
+    return last;
+}
+
 void mapping_remove(struct vm_space *space, page_t from, page_t to)
 {
-    page_t page = from, first = 0, last = 0;
+    page_t page = from;
     uint32_t entry;
+    struct tree_node *leaf;
     if (!tree_next(&space->table, &page, to, &entry))
         return;
     uint64_t before = mappings_in(space, from, to);
-    first = last = page;
-    for (; tree_next(&space->table, &page, to, &entry); page++)
-        last = page;
     if (space_takes_orders(space))
-        host_space_unmap(space->host, ADDRESS_OF(first), last + 1 - first);
-    for (page = first; tree_next(&space->table, &page, last + 1, &entry); page++) {
-        tree_set(&space->table, page, 0);
-        entry_drop(space, page, entry);
+        host_space_unmap(space->host, ADDRESS_OF(page), last_entry(space, page, to) + 1 - page);
+    while ((leaf = tree_next_leaf(&space->table, &page, to)) != NULL) {
+        leaf_empty(space, leaf, page, to);
+        page = (page | (TREE_WAYS - 1)) + 1;
     }
     space->machine_mappings += mappings_in(space, from, to) - before;
 }
@@ -261,35 +300,74 @@ void mapping_remove(struct vm_space *space, page_t from, page_t to)
 /* One order for pages without holes that get the same protection. */
 static void protect_run(struct vm_space *space, page_t from, page_t to, unsigned protection)
 {
-    if (space_takes_orders(space) && from < to)
+    if (from >= to)
+        return;
+    if (space_takes_orders(space))
         host_space_protect(space->host, ADDRESS_OF(from), to - from, protection);
-    for (page_t page = from; page < to; page++) {
+    for (page_t page = from; page < to;) {
         struct tree_node *leaf = tree_leaf_make(&space->table, page);
-        uint32_t *slot = &leaf->slot[page % TREE_WAYS];
-        *slot = (uint32_t)protection << ENTRY_SHIFT | entry_frame(*slot);
+        unsigned first = page % TREE_WAYS, end = to - page < TREE_WAYS - first ? first + (to - page) : TREE_WAYS;
+        for (unsigned i = first; i < end; i++)
+            leaf->slot[i] = (uint32_t)protection << ENTRY_SHIFT | entry_frame(leaf->slot[i]);
+        page += end - first;
     }
+}
+
+/* A stretch of entries without holes, which shall all have the same rest of protection, and some of which have more. */
+struct stretch {
+    page_t from, to;
+    unsigned rest;
+    bool changes;
+};
+
+static void stretch_end(struct vm_space *space, struct stretch *stretch)
+{
+    if (stretch->changes)
+        protect_run(space, stretch->from, stretch->to, stretch->rest);
+    *stretch = (struct stretch){0};
+}
+
+/* Have all entries of a full leaf the same protection? */
+static bool leaf_is_uniform(const struct tree_node *leaf)
+{
+    uint32_t differs = 0;
+    if (leaf->used < TREE_WAYS)
+        return false;
+    for (unsigned i = 1; i < TREE_WAYS; i++)
+        differs |= leaf->slot[i] ^ leaf->slot[0];
+    return differs >> ENTRY_SHIFT == 0;
+}
+
+static void stretch_add(struct vm_space *space, struct stretch *stretch, page_t page, unsigned count, uint32_t entry, unsigned protection)
+{
+    unsigned rest = entry_protection(entry) & ~protection;
+    if (page != stretch->to || rest != stretch->rest) {
+        stretch_end(space, stretch);
+        stretch->from = page;
+        stretch->rest = rest;
+    }
+    stretch->to = page + count;
+    stretch->changes |= rest != entry_protection(entry);
 }
 
 void mapping_withdraw(struct vm_space *space, page_t from, page_t to, unsigned protection)
 {
     uint64_t before = mappings_in(space, from, to);
-    page_t begin = from, page = from;
-    unsigned wanted = 0;
-    page_t expected = from;
-    uint32_t entry;
-    for (; tree_next(&space->table, &page, to, &entry); page++) {
-        unsigned rest = entry_protection(entry) & ~protection;
-        bool changes = rest != entry_protection(entry);
-        if (page != expected || !changes || rest != wanted) {
-            if (wanted != 0)
-                protect_run(space, begin, expected, wanted);
-            begin = page;
-            wanted = changes ? rest : 0;
+    struct stretch stretch = {0};
+    struct tree_node *leaf;
+    for (page_t page = from; (leaf = tree_next_leaf(&space->table, &page, to)) != NULL;) {
+        unsigned first = page % TREE_WAYS, end = to - page < TREE_WAYS - first ? first + (to - page) : TREE_WAYS;
+        if (end - first == TREE_WAYS && leaf_is_uniform(leaf)) {
+            stretch_add(space, &stretch, page, TREE_WAYS, leaf->slot[0], protection);
+            page += TREE_WAYS;
+            continue;
         }
-        expected = page + 1;
+        for (unsigned i = first; i < end; i++, page++) {
+            if (leaf->slot[i] != 0)
+                stretch_add(space, &stretch, page, 1, leaf->slot[i], protection);
+        }
     }
-    if (wanted != 0)
-        protect_run(space, begin, expected, wanted);
+    stretch_end(space, &stretch);
     space->machine_mappings += mappings_in(space, from, to) - before;
 }
 
@@ -300,15 +378,25 @@ void mapping_protect(struct vm_space *space, page_t from, page_t to, unsigned pr
     space->machine_mappings += mappings_in(space, from, to) - before;
 }
 
+page_t mapping_end_of(struct vm_space *space, page_t from, page_t to, uint64_t pages)
+{
+    struct tree_node *leaf;
+    while (pages > 0 && (leaf = tree_next_leaf(&space->table, &from, to)) != NULL) {
+        pages -= leaf->used < pages ? leaf->used : pages;
+        from = (from | (TREE_WAYS - 1)) + 1;
+    }
+    return pages > 0 || from > to ? to : from;
+}
+
 page_t mapping_forget(struct vm_space *space, page_t from, uint64_t budget)
 {
-    uint32_t entry;
-    while (tree_next(&space->table, &from, space->top, &entry)) {
-        if (budget-- == 0)
+    struct tree_node *leaf;
+    while ((leaf = tree_next_leaf(&space->table, &from, space->top)) != NULL) {
+        if (budget < TREE_WAYS)
             return from;
-        tree_set(&space->table, from, 0);
-        entry_drop(space, from, entry);
-        from++;
+        leaf_empty(space, leaf, from, space->top);
+        from = (from | (TREE_WAYS - 1)) + 1;
+        budget -= TREE_WAYS;
     }
     space->machine_mappings = 0;
     return space->top;

@@ -156,13 +156,30 @@ static int call_range(struct thread *thread, struct vm_space **ret_space, KnRgnD
     return status > 0 ? K_EINVAL : status;
 }
 
+#define FREE_SLICE 4096u /* pages whose mappings are taken away without a pause */
+
+/* progress[0]: the page that it got to. */
 int64_t call_rgnFree(struct thread *thread)
 {
     struct vm_space *space;
     struct range range;
     KnRgnDesc rgn;
+    uint64_t *at = &thread->call.progress[0];
     int status = call_range(thread, &space, &rgn, &range);
-    return status == K_OK ? region_free_range(space, range.start, range.end) : status;
+    if (status != K_OK)
+        return status;
+    if (*at < range.start || *at > range.end)
+        *at = range.start;
+    while (*at < range.end) {
+        page_t to = mapping_end_of(space, *at, range.end, FREE_SLICE);
+        status = region_free_range(space, *at, to);
+        if (status != K_OK)
+            return status;
+        *at = to;
+        if (to < range.end && space_pause(thread) == K_BLOCKED)
+            return K_BLOCKED;
+    }
+    return K_OK;
 }
 
 /* Give the regions of a range other options: those of <mask> become <options>. Stops at a hole: K_EFAULT. */

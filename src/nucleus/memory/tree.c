@@ -280,6 +280,32 @@ bool tree_next(const struct tree *tree, page_t *page, page_t end, uint32_t *ret_
     return node_next(tree->root, 0, page, end, ret_value);
 }
 
+static struct tree_node *node_next_leaf(struct tree_node *node, page_t base, page_t *page, page_t end)
+{
+    if (node->level == 0) {
+        if (*page < base)
+            *page = base;
+        return node;
+    }
+    unsigned from = *page > base ? node_index(node->level, *page) : 0;
+    for (unsigned i = from; i < TREE_WAYS; i++) {
+        page_t at = base + ((page_t)i << node_shift(node->level));
+        if (at >= end)
+            return NULL;
+        struct tree_node *leaf = node->child[i] == NULL ? NULL : node_next_leaf(node->child[i], at, page, end);
+        if (leaf != NULL)
+            return leaf;
+    }
+    return NULL;
+}
+
+struct tree_node *tree_next_leaf(const struct tree *tree, page_t *page, page_t end)
+{
+    if (tree->root == NULL || *page >= end || *page >= node_span(tree->root->level))
+        return NULL;
+    return node_next_leaf(tree->root, 0, page, end);
+}
+
 static uint64_t node_count(const struct tree_node *node, page_t base, page_t from, page_t to, uint64_t limit)
 {
     uint64_t count = 0;

@@ -61,6 +61,9 @@ struct tree_node *tree_leaf_make(struct tree *tree, page_t page);
 void tree_leaf_done(struct tree *tree, struct tree_node *leaf, page_t page);
 /* The first page at or after *page, below <end>, with a value. False: none. */
 bool tree_next(const struct tree *tree, page_t *page, page_t end, uint32_t *ret_value);
+/* The first leaf that has values and covers a page at or after *page, below <end>; *page becomes its first page, unless it is within it
+ * already. NULL: none. */
+struct tree_node *tree_next_leaf(const struct tree *tree, page_t *page, page_t end);
 /* The number of slots in a range, counting no further than about <limit>. */
 uint64_t tree_count(const struct tree *tree, page_t from, page_t to, uint64_t limit);
 /* Remove a range and drop the slot counts of its frames. Whole nodes are only cut off here and taken apart by tree_reap. Needs TREE_NODES_PATH * 2
