@@ -61,7 +61,8 @@ static int start_thread(struct call *call, const struct birth *birth, struct thr
         .sourceActor = caller->process->space->actor,
         .fsBase = birth->flags & CLONE_SETTLS ? birth->tls : 0,
     };
-    int status = threadCreate(&thread->process->space->actor, &thread->li, K_ACTIVE, NULL, &start);
+    int status = threadCreate(&thread->process->space->actor, &thread->li, K_ACTIVE,
+                              &worker_user_sched, &start);
     if (status < 0)
         return status == K_ELIMIT ? -EAGAIN : error_of(status);
     return 0;

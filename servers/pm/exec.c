@@ -564,7 +564,7 @@ static int move_thread(struct thread *thread, const struct exec *exec, struct sp
 {
     KnThreadStart start = { .entry = exec->entry, .stack = exec->stack, .cookie = thread->cookie };
     KnThreadLid li;
-    int status = threadCreate(&space->actor, &li, K_ACTIVE, NULL, &start);
+    int status = threadCreate(&space->actor, &li, K_ACTIVE, &worker_user_sched, &start);
     if (status < 0)
         return error_of(status);
     thread->li = li;

@@ -33,6 +33,32 @@ struct file_node file_node_own(uint64_t key)
     return (struct file_node){ .port = port_bits(&worker_port_ui), .key = key };
 }
 
+#define MAPPERS 16
+static struct { uint64_t server, mapper; } mappers[MAPPERS];
+
+void file_server_note_mapper(uint64_t server, uint64_t mapper)
+{
+    for (size_t i = 0; i < MAPPERS; i++) {
+        if (mappers[i].server != 0 && mappers[i].server != server)
+            continue;
+        mappers[i].server = server;
+        mappers[i].mapper = mapper;
+        return;
+    }
+}
+
+bool file_server_segment(const struct file_node *node, KnCap *ret_segment)
+{
+    for (size_t i = 0; i < MAPPERS; i++) {
+        if (mappers[i].server != node->port)
+            continue;
+        memcpy(&ret_segment->ui, &mappers[i].mapper, sizeof ret_segment->ui);
+        ret_segment->key = node->key;
+        return true;
+    }
+    return false;
+}
+
 void file_credentials_of(struct file_credentials *to, const struct process *process)
 {
     const struct credentials *from = &process->credentials;
@@ -96,8 +122,7 @@ int file_server_find(struct file_node *root)
         KnMsgDesc answer = { .annexAddr = &exchange.reply };
         int status = ipcCall(&message, worker_port, &dest, &answer, K_FOREVER);
         if (status >= 0 && exchange.reply.error == 0) {
-            om_root = (struct file_node){ .port = port_bits(&group),
-                                          .key = exchange.reply.attributes.key };
+            om_root = exchange.reply.node;
             *root = om_root;
             return 0;
         }

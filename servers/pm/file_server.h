@@ -28,6 +28,11 @@ bool file_node_is_own(const struct file_node *node);
 struct file_node file_node_own(uint64_t key);
 bool file_node_equal(const struct file_node *a, const struct file_node *b);
 
+/* The segments of a server's files are at another port, its mapper's, which its answers to FILE_OPEN tell. */
+void file_server_note_mapper(uint64_t server, uint64_t mapper);
+/* The segment of a regular file by its node; false: no file of that server was opened yet. */
+bool file_server_segment(const struct file_node *node, KnCap *ret_segment);
+
 void file_credentials_of(struct file_credentials *to, const struct process *process);
 
 void file_server_close(struct file_node node, uint32_t access);

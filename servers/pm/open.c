@@ -63,6 +63,7 @@ static struct file *file_of_server(struct path_walk *walk, uint32_t flags)
     if (file->has_segment) {
         memcpy(&file->segment.ui, &reply->node.port, sizeof file->segment.ui);
         file->segment.key = reply->node.key;
+        file_server_note_mapper(walk->server.port, reply->node.port);
     }
     return file;
 }

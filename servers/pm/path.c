@@ -190,12 +190,14 @@ static int go_on(struct progress *progress, struct path_walk *walk)
 {
     const struct file_reply *reply = &walk->exchange.reply;
     size_t length = strlen(progress->rest);
-    if (reply->rest_length > length ||
-        (reply->outcome == FILE_AT_SYMLINK &&
-         reply->length + reply->rest_length > walk->exchange.body_size))
+    if (reply->rest_length > length || reply->length > walk->exchange.body_size ||
+        (reply->outcome == FILE_AT_SYMLINK ? reply->length : 0) + reply->rest_length >
+            walk->exchange.body_size)
         return -EIO;
     char rest[REST_ROOM];
-    strcpy(rest, progress->rest + length - reply->rest_length);
+    size_t text = reply->outcome == FILE_AT_SYMLINK ? reply->length : 0;
+    memcpy(rest, (const char *)walk->exchange.body + text, reply->rest_length);
+    rest[reply->rest_length] = '\0';
     int error = note_walked(progress, progress->rest, length - reply->rest_length);
     if (error != 0)
         return error;

@@ -90,10 +90,9 @@ static int attributes_of_path(struct call *call, int dirfd, const char *path, bo
         error = attributes_of_file(call, walk.exchange.magic, to);
     } else if (error == 0) {
         *to = walk.exchange.reply.attributes;
-        const struct file_node *node = &walk.exchange.reply.node;
-        if (S_ISREG(to->mode) && node->port != 0 && !file_node_is_own(&walk.server)) {
-            KnCap segment = { .key = node->key };
-            memcpy(&segment.ui, &node->port, sizeof segment.ui);
+        struct file_node node = { .port = walk.server.port, .key = to->key };
+        KnCap segment;
+        if (S_ISREG(to->mode) && file_server_segment(&node, &segment)) {
             int64_t size = segment_size(&segment);
             if (size >= 0)
                 to->size = (uint64_t)size;

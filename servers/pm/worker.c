@@ -8,6 +8,7 @@
 
 #include "worker.h"
 
+#include <protocol/site.h>
 #include <protocol/tty.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "descriptor.h"
 #include "device.h"
 #include "exception.h"
+#include "init.h"
 #include "process.h"
 #include "signals.h"
 #include "space.h"
@@ -26,6 +28,7 @@
 
 int worker_port;
 KnUniqueId worker_port_ui;
+const KnSched worker_user_sched = { .schedClass = K_SCHED_RR, .priority = K_PRIO_USER };
 static int timer = -1;
 static KnTime timer_set_for = K_FOREVER;
 
@@ -333,6 +336,8 @@ void worker_handle(const void *annex, const KnMsgHead *head)
     } else if (is_nucleus && kind == K_MSG_WATCH) {
         const KnWatchMsg *watch = annex;
         space_actor_gone(watch->cookie, watch->reason);
+    } else if (is_nucleus && kind == SITE_END) {
+        init_shut_down(((const struct site_end_message *)annex)->status);
     } else if (!is_nucleus && kind >= TTY_EVENT_READY && kind <= TTY_EVENT_HANGUP) {
         device_event(annex, head);
     }
@@ -362,7 +367,8 @@ static void *work(void *unused)
 
 int worker_open_port(void)
 {
-    worker_port = portCreate(K_MYACTOR, &worker_port_ui);
+    uiBuild(&worker_port_ui, K_UISTATPORT, 0, K_STAMP_PM);
+    worker_port = portDeclare(K_MYACTOR, &worker_port_ui);
     if (worker_port < 0)
         return worker_port;
     timer = timerCreate(worker_port, 0);

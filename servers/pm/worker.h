@@ -17,5 +17,7 @@ int workers_run(unsigned count);
 extern int worker_port;
 extern KnUniqueId worker_port_ui;
 int worker_open_port(void);
+/* How programs are scheduled. */
+extern const KnSched worker_user_sched;
 
 #endif
