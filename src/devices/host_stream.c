@@ -90,14 +90,12 @@ static void thread_done(struct io_job *job)
         stream->ready(stream->cookie);
 }
 
-static int thread_start(struct host_stream *stream)
+static void thread_begin(struct host_stream *stream)
 {
     stream->job = (struct io_job){ .work = thread_work, .done = thread_done };
-    if (!io_pool_submit(stream->pool, &stream->job))
-        return -errno;
     stream->busy = true;
     stream->have_result = false;
-    return -EAGAIN;
+    io_pool_submit(stream->pool, &stream->job);
 }
 
 /* A file, /dev/null: what can be had at once. */
@@ -122,7 +120,9 @@ static ssize_t thread_read(struct host_stream *stream, void *to, size_t length)
         return -EAGAIN;
     if (!stream->have_result) {
         ssize_t bytes = file_try(stream, to, length);
-        return bytes != -EAGAIN ? bytes : thread_start(stream);
+        if (bytes == -EAGAIN)
+            thread_begin(stream);
+        return bytes;
     }
     if (stream->result <= 0)
         return stream->result;              /* the end, or an error: stays so */
@@ -151,8 +151,8 @@ static ssize_t thread_write(struct host_stream *stream, const void *from, size_t
         length = HOST_STREAM_PIECE;
     memcpy(stream->buffer, from, length);
     stream->length = length;
-    int error = thread_start(stream);
-    return error == -EAGAIN ? (ssize_t)length : error;
+    thread_begin(stream);
+    return (ssize_t)length;
 }
 
 /* ---- opening ---- */

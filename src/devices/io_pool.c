@@ -15,27 +15,11 @@ struct io_pool {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct io_job *first, **end;        /* under the lock: jobs that nobody has begun */
-    unsigned queued;                    /* under the lock: how many these are */
-    unsigned idle;                      /* under the lock: threads that wait for a job */
-    unsigned working;                   /* under the lock */
+    unsigned working;                   /* under the lock: threads that have a job */
     bool closing;                       /* under the lock */
-    unsigned threads, threads_max;      /* Nucleus thread only */
+    unsigned threads;
     pthread_t thread[THREADS_MAX];
 };
-
-struct io_pool *io_pool_create(struct bus *bus, unsigned threads)
-{
-    struct io_pool *pool = calloc(1, sizeof *pool);
-
-    if (pool == NULL)
-        return NULL;
-    pool->bus = bus;
-    pool->threads_max = threads == 0 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
-    pool->end = &pool->first;
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->more, NULL);
-    return pool;
-}
 
 void io_pool_destroy(struct io_pool *pool)
 {
@@ -66,16 +50,13 @@ static void finished(struct bus_completion *completion)
 static struct io_job *job_take(struct io_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
-    pool->idle++;
     while (pool->first == NULL && !pool->closing)
         pthread_cond_wait(&pool->more, &pool->lock);
-    pool->idle--;
     struct io_job *job = pool->first;
     if (job != NULL) {
         pool->first = job->next;
         if (pool->first == NULL)
             pool->end = &pool->first;
-        pool->queued--;
         pool->working++;
     }
     pthread_mutex_unlock(&pool->lock);
@@ -91,7 +72,10 @@ static void *pool_thread(void *argument)
         job->work(job);
         pthread_mutex_lock(&pool->lock);
         pool->working--;
+        bool left_behind = pool->closing;
         pthread_mutex_unlock(&pool->lock);
+        if (left_behind)
+            break;                                  /* the bus is gone */
         bus_post(pool->bus, &job->completion);      /* from here on the job is not ours */
     }
     return NULL;
@@ -114,28 +98,36 @@ static int thread_start(struct io_pool *pool)
     return error;
 }
 
-bool io_pool_submit(struct io_pool *pool, struct io_job *job)
+struct io_pool *io_pool_create(struct bus *bus, unsigned threads)
 {
-    pthread_mutex_lock(&pool->lock);
-    bool crowded = pool->idle <= pool->queued;
-    pthread_mutex_unlock(&pool->lock);
-    if (crowded && pool->threads < pool->threads_max) {
-        int error = thread_start(pool);
-        if (error != 0 && pool->threads == 0) {
-            errno = error;
-            return false;
-        }
-    }
+    struct io_pool *pool = calloc(1, sizeof *pool);
+    int error = 0;
+
+    if (pool == NULL)
+        return NULL;
+    pool->bus = bus;
+    pool->end = &pool->first;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->more, NULL);
+    while (error == 0 && pool->threads < threads && pool->threads < THREADS_MAX)
+        error = thread_start(pool);
+    if (pool->threads > 0)
+        return pool;                    /* fewer threads than asked for do, too */
+    io_pool_destroy(pool);
+    errno = error != 0 ? error : EINVAL;
+    return NULL;
+}
+
+void io_pool_submit(struct io_pool *pool, struct io_job *job)
+{
     job->completion.done = finished;
     job->pool = pool;
     job->next = NULL;
     pthread_mutex_lock(&pool->lock);
     *pool->end = job;
     pool->end = &job->next;
-    pool->queued++;
     pthread_cond_signal(&pool->more);
     pthread_mutex_unlock(&pool->lock);
-    return true;
 }
 
 bool io_pool_cancel(struct io_pool *pool, struct io_job *job)
@@ -149,7 +141,6 @@ bool io_pool_cancel(struct io_pool *pool, struct io_job *job)
         *link = job->next;
         if (pool->end == &job->next)
             pool->end = link;
-        pool->queued--;
         found = true;
         break;
     }

@@ -21,15 +21,14 @@ struct io_job {
     struct io_pool *pool;
 };
 
-/* A pool of `threads` threads at most, started when they are needed; they ignore all signals.
- * NULL and errno: no memory. */
+/* A pool of so many threads, all started now: later the process may not be allowed to. They ignore all
+ * signals. NULL and errno: no memory, or not one thread could be started. */
 struct io_pool *io_pool_create(struct bus *bus, unsigned threads);
 
 /* Every job must be done or cancelled; a thread whose job does not end is left behind. */
 void io_pool_destroy(struct io_pool *pool);     /* NULL does nothing */
 
-/* False and errno: no thread could be started. */
-bool io_pool_submit(struct io_pool *pool, struct io_job *job);
+void io_pool_submit(struct io_pool *pool, struct io_job *job);
 
 /* True: the job had not started, and neither `work` nor `done` will be called. False: it is being
  * worked on, or finished, and `done` will be called. */

@@ -267,11 +267,8 @@ static void request_begin(struct blk_request *request)
         return;
     }
     request->job = (struct io_job){ .work = job_work, .done = job_done };
-    request->working = io_pool_submit(request->blk->pool, &request->job);
-    if (!request->working) {
-        request->status = VIRTIO_BLK_IOERR;
-        request_finish(request);
-    }
+    request->working = true;
+    io_pool_submit(request->blk->pool, &request->job);
 }
 
 static bool chain_is_request(struct virtio_blk *blk, const struct virtio_chain *chain)

@@ -1,0 +1,133 @@
+/* Drivers that write random queues: every device breaks or works, lets go of all memory, and writes nowhere
+ * outside the buffers that it was given. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fake_nucleus.h"
+#include "virtio_blk.h"
+#include "virtio_console.h"
+#include "virtio_rng.h"
+
+#define SIZE    16
+#define BUFFERS (DRIVER_MEMORY + 64 * 4096)
+#define AREA    (100 * 4096)
+
+static unsigned seed = 20;
+
+static unsigned dice(unsigned sides)
+{
+    return (unsigned)rand_r(&seed) % sides;
+}
+
+/* A descriptor that is mostly sensible. */
+static struct virtq_descriptor random_descriptor(void)
+{
+    bool good = dice(12) != 0;
+
+    return (struct virtq_descriptor){
+        .address = good ? BUFFERS + dice(AREA) : (uint64_t)rand_r(&seed) << dice(40),
+        .length = dice(3) == 0 ? 1 + dice(24) : good ? 512 * (1 + dice(8)) : (uint32_t)rand_r(&seed) * 2,
+        .flags = (uint16_t)(dice(2) | dice(2) << 1 | (dice(10) == 0) << 2),
+        .next = (uint16_t)dice(good ? SIZE : 65536) };
+}
+
+/* Something that may be a request's header or control message. */
+static void random_memory(void)
+{
+    for (int i = 0; i < 300; i++) {
+        uint32_t words[4] = { dice(16), dice(6), dice(4096), dice(30) == 0 ? ~0u : 0 };
+        driver_put(BUFFERS + dice(AREA) / 16 * 16, words, sizeof words);
+    }
+}
+
+static bool quiet(void *device)
+{
+    return device_quiet(device);
+}
+
+static void round_of_chaos(struct device *device, unsigned queues)
+{
+    struct driver_queue queue[16];
+
+    driver_begin(device, ((uint64_t)rand_r(&seed) << 8 | VIRTIO_F_INDIRECT_DESC));
+    random_memory();
+    for (unsigned i = 0; i < queues; i++) {
+        memset(driver_at(DRIVER_MEMORY + 4096 * i), 0, 4096);
+        driver_queue_set_up(&queue[i], device, i, dice(2) ? SIZE : 8, DRIVER_MEMORY + 4096 * i);
+    }
+    driver_ready(device);
+    for (int step = 0; step < 20; step++) {
+        struct driver_queue *one = &queue[dice(queues)];
+        for (unsigned i = 0; i < one->size; i++)
+            driver_descriptor(one, i, random_descriptor());
+        unsigned count = 1 + dice(3);
+        for (unsigned i = 0; i < count; i++)
+            driver_available(one, (uint16_t)(one->available_next + i), (uint16_t)dice(one->size));
+        driver_available_index(one, (uint16_t)(one->available_next + count));
+        driver_kick(one);
+        if (dice(3) == 0)
+            bus_run(fake_bus);
+        if (dice(30) == 0)
+            device_write(device, dice(0x200) * 4, rand_r(&seed));
+    }
+    if (!device_reset(device))
+        cr_assert(fake_run_until(quiet, device));
+    cr_assert_eq(fake_pins(), 0u);
+}
+
+TestSuite(chaos, .init = fake_start, .fini = fake_end, .timeout = 60);
+
+Test(chaos, random_requests_to_a_disk_do_no_harm)
+{
+    char path[] = "/tmp/chorus-chaos-XXXXXX", reason[100];
+    int file = mkstemp(path);
+    cr_assert_eq(ftruncate(file, 1 << 20), 0);
+    struct disk_image *image = disk_image_open(path, DISK_IMAGE_SNAPSHOT, reason, sizeof reason);
+    struct device *disk = virtio_blk_create("disk0", &fake_services, fake_bus, fake_pool, image);
+
+    for (int round = 0; round < 1500; round++)
+        round_of_chaos(disk, 1);
+    device_destroy(disk);
+    unlink(path);
+    close(file);
+}
+
+Test(chaos, random_requests_to_a_console_do_no_harm)
+{
+    int terminal[2], output[2];
+    char bytes[65536];
+
+    signal(SIGPIPE, SIG_IGN);
+    cr_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, terminal) == 0 && pipe(output) == 0);
+    struct virtio_console_backing backing = {
+        .terminal_in = terminal[0], .terminal_out = terminal[0],
+        .stdin_descriptor = open("/dev/zero", O_RDONLY), .stdout_descriptor = output[1],
+        .stderr_descriptor = open("/dev/full", O_WRONLY) };
+    struct device *console = virtio_console_create("console0", &fake_services, fake_bus, fake_pool,
+                                                   &backing);
+    fcntl(output[0], F_SETFL, O_NONBLOCK);
+    for (int round = 0; round < 1500; round++) {
+        round_of_chaos(console, 10);
+        send(terminal[1], bytes, dice(5000), MSG_DONTWAIT);
+        recv(terminal[1], bytes, dice(sizeof bytes), MSG_DONTWAIT);
+        ssize_t some = read(output[0], bytes, dice(sizeof bytes));
+        (void)some;
+    }
+    device_destroy(console);
+    fake_run_idle();
+}
+
+Test(chaos, random_requests_for_entropy_do_no_harm)
+{
+    struct device *entropy = virtio_rng_create("entropy0", &fake_services);
+
+    for (int round = 0; round < 1500; round++)
+        round_of_chaos(entropy, 1);
+    device_destroy(entropy);
+}
