@@ -7,6 +7,7 @@
  */
 #include <string.h>
 #include "../call.h"
+#include "budget.h"
 #include "cache.h"
 #include "fault.h"
 #include "mapping.h"
@@ -236,6 +237,7 @@ static int space_dup(struct vm_space *target, struct vm_space *source, struct th
     }
     copy_end(&copy);
     dup_mappings(target, source);
+    budget_keep(target, UINT64_MAX);
     return K_OK;
 }
 

@@ -8,6 +8,7 @@
 #include <host/event.h>
 #include <string.h>
 #include "../vm.h"
+#include "budget.h"
 #include "cache.h"
 #include "mapping.h"
 #include "pressure.h"
@@ -40,7 +41,9 @@ static struct window window_of_fault(struct region *region, page_t page)
         return window_around(region, page, TEXT_WINDOW);
     if (frame_free_count() < SCARCE)
         return (struct window){page, page + 1};
-    if (page == region->next_fault && page != region->start)
+    if (budget_is_tight(region->space))
+        region->window = WINDOW_FIRST;
+    else if (page == region->next_fault && page != region->start)
         region->window = region->window < WINDOW_MAX ? region->window * 2 : WINDOW_MAX;
     else if (region->window < WINDOW_FIRST || page != region->next_fault)
         region->window = WINDOW_FIRST;
@@ -273,13 +276,20 @@ int page_get(struct region *region, page_t page, bool write, bool map, struct th
     int status = mapping_reserve(2 * WINDOW_MAX);
     if (status != K_OK)
         return status;
+    if (map && budget_is_tight(region->space)) {
+        status = budget_gather(region, page, thread);
+        if (status != K_OK)
+            return status;
+    }
     struct window window = map ? window_of_fault(region, page) : window_around(region, page, 1);
     if (region->object != NULL)
         status = object_page_get(region, page, write, window, thread, ret_frame);
     else
         status = cache_page_get(region, page, write, thread, ret_frame);
-    if (status == K_OK && map)
+    if (status == K_OK && map) {
         page_map_present(region, window.from, window.to);
+        budget_keep(region->space, page);
+    }
     return status;
 }
 

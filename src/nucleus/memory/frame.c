@@ -202,6 +202,7 @@ static size_t run_take(size_t want, enum frame_use use, frame_t *ret_first)
     for (size_t i = 0; i < count; i++) {
         struct frame *frame = &frame_table[first + i];
         frame->slots = frame->holds = 0;
+        frame->order = 0;
         frame->flags = FRAME_TOUCHED | FRAME_SOILED;
         frame->mappings = 0;
         frame->next = frame->previous = NOBODY;

@@ -33,7 +33,7 @@ enum frame_flags {
 struct frame {
     uint32_t slots, holds;
     uint16_t flags;
-    uint8_t order; /* of a free block */
+    uint8_t order; /* of a free block; in use: how often it is pinned, see pin.c */
     uint8_t kind;  /* of a free block: the list it is in */
     uint32_t next, previous; /* free: its list. Page of a segment: the list of all of them, in order of use */
     union {

@@ -201,6 +201,8 @@ static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
     return count;
 }
 
+uint64_t mapping_pieces(struct vm_space *space, page_t from, page_t to) { return mappings_in(space, from, to - 1); }
+
 static void entry_drop(struct vm_space *space, page_t page, uint32_t entry)
 {
     reverse_remove(entry_frame(entry), where_of(space, page));

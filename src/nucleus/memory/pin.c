@@ -1,4 +1,5 @@
-/* pin.c: pages that devices use. A pinned page's frame is held, whatever becomes of the region; devices write by the Nucleus's address of the frame. */
+/* pin.c: pages that devices use, and locked ones. A pinned page's frame is held, whatever becomes of the region; devices write by the Nucleus's address
+ * of the frame. The frame's record counts its pins in <order>, so that it is not taken from its cache. */
 #include "region.h"
 
 #include <chorus.h>
@@ -22,6 +23,8 @@ int pin_add(struct vm_space *space, page_t page, frame_t frame)
         pin->count++;
         return K_OK;
     }
+    if (frame_record(frame)->order == UINT8_MAX)
+        return K_ELIMIT;
     if (space->pin_count == space->pin_room) {
         size_t room = space->pin_room == 0 ? 64 : space->pin_room * 2;
         struct pin *pins = realloc(space->pins, room * sizeof *pins);
@@ -31,6 +34,7 @@ int pin_add(struct vm_space *space, page_t page, frame_t frame)
         space->pin_room = room;
     }
     frame_hold(frame);
+    frame_record(frame)->order++;
     space->pins[space->pin_count++] = (struct pin){page, frame, 1};
     return K_OK;
 }
@@ -42,13 +46,17 @@ void pin_remove(struct vm_space *space, page_t page)
         return;
     frame_t frame = pin->frame;
     *pin = space->pins[--space->pin_count];
+    frame_record(frame)->order--;
     frame_unhold(frame);
 }
 
 void pin_remove_all(struct vm_space *space)
 {
-    while (space->pin_count > 0)
-        frame_unhold(space->pins[--space->pin_count].frame);
+    while (space->pin_count > 0) {
+        frame_t frame = space->pins[--space->pin_count].frame;
+        frame_record(frame)->order--;
+        frame_unhold(frame);
+    }
     free(space->pins);
     space->pins = NULL;
     space->pin_room = 0;

@@ -67,6 +67,7 @@ struct vm_space {
     size_t region_count, region_room, region_hint;
     uint64_t mapped, pages, locked, faults; /* pages mapped; pages of regions */
     uint64_t machine_mappings; /* that the host has, or will have */
+    page_t budget_hand;        /* where budget.c unmaps next */
     struct quarantine quarantine;
     struct wait_queue reports; /* threads that wait for a report of this space */
     host_ticket_t protected_at; /* after this the pages shared by the last deferred copy are read-only everywhere */

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "../call.h"
 #include "../vm.h"
+#include "budget.h"
 #include "cache.h"
 #include "fault.h"
 #include "mapping.h"
@@ -220,6 +221,7 @@ static int range_protect(struct vm_space *space, struct range range, uint32_t op
         return K_EINVAL;
     int status = options_change(space, range, PROTECTION | K_RESERVED, options & (PROTECTION | K_RESERVED));
     mappings_follow(space, range);
+    budget_keep(space, UINT64_MAX);
     region_merge_range(space, range.start, range.end);
     return status;
 }
