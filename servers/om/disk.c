@@ -1,0 +1,131 @@
+/* A disk of the site: each request is one ipcCall to the disk driver, or several for a long one.
+ *
+ * The threads of om call at the same time, so the disk has as many requests as there are threads
+ * that wait. When the driver dies its successor gets the same request again; every request of the
+ * block protocol may be repeated. A disk whose driver stays away is an I/O error.
+ */
+#include "disk.h"
+
+#include <chorus.h>
+#include <errno.h>
+#include <protocol/block.h>
+#include <server/client.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND   1000000000ll
+#define PATIENCE (20 * SECOND)      /* for a driver that starts, or starts again */
+
+struct disk {
+    struct blockdev device;
+    KnIpcDest driver;
+    uint32_t transfer_max;
+    bool     zeroes;                /* BLOCK_WRITE_ZEROES works */
+};
+
+static struct disk *disk_of(struct blockdev *device)
+{
+    return (struct disk *)device;
+}
+
+static int disk_ask(const struct disk *disk, uint32_t operation, uint64_t offset, uint64_t length,
+                    const struct client_data *data)
+{
+    const struct block_request request = { .operation = operation, .offset = offset,
+                                           .length = length };
+    struct block_reply reply = { .status = -EIO };
+    int size = client_call_patiently(&disk->driver, &request, sizeof request, &reply, sizeof reply,
+                                     data, PATIENCE);
+
+    if (size < 0)
+        return -EIO;
+    if (reply.status == 0 && operation == BLOCK_READ && (uint64_t)size != length)
+        return -EIO;
+    return reply.status;
+}
+
+static int disk_read(struct blockdev *device, uint64_t offset, void *to, size_t length)
+{
+    struct disk *disk = disk_of(device);
+    int error = 0;
+
+    for (size_t done = 0, step; done < length && error == 0; done += step) {
+        struct client_data data = { .in = (uint8_t *)to + done };
+
+        step = length - done < disk->transfer_max ? length - done : disk->transfer_max;
+        data.in_size = step;
+        error = disk_ask(disk, BLOCK_READ, offset + done, step, &data);
+    }
+    return error;
+}
+
+static int disk_write(struct blockdev *device, uint64_t offset, const void *from, size_t length)
+{
+    struct disk *disk = disk_of(device);
+    int error = 0;
+
+    for (size_t done = 0, step; done < length && error == 0; done += step) {
+        struct client_data data = { .out = (const uint8_t *)from + done };
+
+        step = length - done < disk->transfer_max ? length - done : disk->transfer_max;
+        data.out_size = step;
+        error = disk_ask(disk, BLOCK_WRITE, offset + done, step, &data);
+    }
+    return error;
+}
+
+static int disk_flush(struct blockdev *device)
+{
+    return disk_ask(disk_of(device), BLOCK_FLUSH, 0, 0, NULL);
+}
+
+static int disk_zero(struct blockdev *device, uint64_t offset, uint64_t length)
+{
+    return disk_ask(disk_of(device), BLOCK_WRITE_ZEROES, offset, length, NULL);
+}
+
+static int geometry_ask(const struct disk *disk, struct block_geometry *ret)
+{
+    struct client_data data = { .in = ret, .in_size = sizeof *ret };
+    int error = disk_ask(disk, BLOCK_GEOMETRY, 0, 0, &data);
+
+    if (error == 0 && (ret->transfer_max < BLOCK_UNIT || ret->transfer_max % BLOCK_UNIT != 0))
+        error = -EIO;
+    return error;
+}
+
+int disk_open(unsigned number, struct blockdev **ret)
+{
+    struct block_geometry geometry = { 0 };
+    struct disk *disk = calloc(1, sizeof *disk);
+    int error = disk == NULL ? -ENOMEM : 0;
+
+    if (error == 0) {
+        disk->driver = client_group(BLOCK_GROUP_STAMP + 16 * number);
+        error = geometry_ask(disk, &geometry);
+    }
+    if (error != 0) {
+        free(disk);
+        return error;
+    }
+    disk->transfer_max = geometry.transfer_max;
+    disk->device = (struct blockdev){
+        .size = geometry.size, .read_only = (geometry.flags & BLOCK_READ_ONLY) != 0,
+        .read = disk_read, .write = disk_write, .flush = disk_flush,
+        .zero = (geometry.flags & BLOCK_CAN_WRITE_ZEROES) != 0 ? disk_zero : NULL,
+    };
+    *ret = &disk->device;
+    return 0;
+}
+
+int disk_number(const char *name)
+{
+    char *end = "?";
+    unsigned long number = BLOCK_DISKS_MAX;
+
+    if (strncmp(name, "disk", 4) == 0)
+        number = strtoul(name + 4, &end, 10);
+    else if (strncmp(name, "/dev/vd", 7) == 0 && name[7] >= 'a' && name[7] <= 'z')
+        number = (unsigned long)(name[7] - 'a'), end = (char *)name + 8;
+    return *end == '\0' && number < BLOCK_DISKS_MAX ? (int)number : -ENODEV;
+}

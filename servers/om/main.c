@@ -1,0 +1,301 @@
+/* om, the Object Manager, as an actor.
+ *
+ *     om [DISK[,ro]]           DISK: disk0 (the default), disk1, ...
+ *
+ * Two kinds of threads. Workers of the server loop take requests of the file protocol from om's
+ * group. Mapper threads take the Nucleus' requests from a port of their own, which has a static name
+ * so that segments outlive om's restart: a worker may wait in the Nucleus for pages to be pushed
+ * out, and that needs a mapper thread, never another worker. Neither calls pm or dm.
+ *
+ * What was changed is committed at the latest COMMIT_AFTER later; the timer runs only when there is
+ * something. When the root cannot be mounted om says why, and answers every request with an error.
+ */
+#include <chorus.h>
+#include <errno.h>
+#include <mem/chMapper.h>
+#include <pthread.h>
+#include <server/server.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk.h"
+#include "om.h"
+
+#define WORKERS        4
+#define MAPPER_THREADS 4
+#define CACHE_MEMORY   (4u << 20)
+#define COMMIT_AFTER   5000000000ll     /* ns */
+
+static struct om om;
+static KnUniqueId mapper_ui;
+static int mapper_port, commit_timer;
+static atomic_bool commit_armed;
+static char root_disk[32] = "disk0";
+static bool root_read_only;
+
+static uint64_t bits_of(const KnUniqueId *ui)
+{
+    uint64_t bits;
+
+    memcpy(&bits, ui, sizeof bits);
+    return bits;
+}
+
+/* Committing ------------------------------------------------------------------------ */
+
+static void commit_later(void)
+{
+    if (!atomic_exchange(&commit_armed, true))
+        timerSet(commit_timer, COMMIT_AFTER, 0, NULL);
+}
+
+static void commit_now(int timer, uint64_t cookie, uint32_t overruns)
+{
+    (void)timer, (void)cookie, (void)overruns;
+    atomic_store(&commit_armed, false);
+    if (om_is_changed(&om))
+        om_sync(&om);
+    if (om.lingering != 0 && om_linger_end(&om))
+        commit_later();
+}
+
+/* The world ------------------------------------------------------------------------- */
+
+static int world_truncate(struct om_world *world, const KnCap *lc, uint64_t size)
+{
+    (void)world;
+    return lcTrunc(lc, size);
+}
+
+static void world_zero(struct om_world *world, const KnCap *lc, uint64_t offset, uint64_t length)
+{
+    (void)world;
+    lcFillZero(lc, offset, length);
+}
+
+static void world_recall(struct om_world *world, const KnCap *lc)
+{
+    (void)world;
+    lcFlush(lc, 0, 0, K_DOWNGRADE, 0);
+}
+
+static bool world_drop(struct om_world *world, const KnCap *lc)
+{
+    KnSgStat stat;
+    int status = lcStat(lc, &stat);
+
+    (void)world;
+    if (status == K_EUNKNOWN)
+        return true;            /* it has gone by itself */
+    if (status != K_OK || stat.mappings != 0 || stat.opens != 0)
+        return false;
+    return lcFlush(lc, 0, 0, K_DROP, 0) == K_OK;
+}
+
+static void world_flush(struct om_world *world)
+{
+    (void)world;
+    sgSyncAll(&mapper_ui);
+}
+
+static int world_device(struct om_world *world, const char *name, struct blockdev **ret)
+{
+    int number = disk_number(name);
+
+    (void)world;
+    return number < 0 ? number : disk_open((unsigned)number, ret);
+}
+
+static struct om_world world = {
+    .truncate = world_truncate, .zero = world_zero, .recall = world_recall, .drop = world_drop,
+    .flush = world_flush, .device = world_device,
+};
+
+/* Mapper threads -------------------------------------------------------------------- */
+
+static bool is_of_nucleus(void)
+{
+    KnMsgHead head;
+
+    return ipcSysInfo(&head) == K_OK && (head.flags & K_HEAD_NUCLEUS) != 0;
+}
+
+static bool request_changes(const KnMpRequest *request)
+{
+    return request->op == K_MP_PUSHOUT || request->op == K_MP_RELEASE ||
+           (request->op == K_MP_GETACCESS && request->access == K_WRITABLE);
+}
+
+/* Serve one request; its body, and the reply's, are in `body`. */
+static void mapper_serve(const KnMpRequest *request, uint8_t *body, uint32_t body_size,
+                         KnMpReply *reply, KnMsgDesc *answer)
+{
+    size_t used = 0;
+
+    if (!is_of_nucleus()) {
+        fprintf(stderr, "om: a forged message of the Nucleus, kind %u\n", request->op);
+        *reply = (KnMpReply){ .diag = K_EPRIV };
+    } else {
+        om_map(&om, request, body, body_size, reply, body, K_CMSGSIZEMAX, &used);
+    }
+    if (request_changes(request))
+        commit_later();
+    answer->bodyAddr = body;
+    answer->bodySize = (uint32_t)used;
+}
+
+static void *mapper_run(void *unused)
+{
+    _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE], reply_annex[K_CMSGANNEXSIZE];
+    uint8_t *body = aligned_alloc(K_PAGESIZE, K_CMSGSIZEMAX);
+    KnMsgDesc answer = { .annexAddr = reply_annex };
+    bool answered = false;
+
+    (void)unused;
+    while (body != NULL) {
+        KnMsgDesc message = { .annexAddr = annex, .bodyAddr = body, .bodySize = K_CMSGSIZEMAX };
+        KnMpRequest request;
+        KnMpReply reply;
+        int port = mapper_port;
+        int status = ipcReplyReceive(answered ? &answer : NULL, &message, &port, K_FOREVER);
+
+        answered = false;
+        if (status < 0)
+            continue;           /* the caller of the last request has gone */
+        memcpy(&request, annex, sizeof request);
+        mapper_serve(&request, body, message.bodySize, &reply, &answer);
+        memset(reply_annex, 0, sizeof reply_annex);
+        memcpy(reply_annex, &reply, sizeof reply);
+        answered = request.op != K_MP_RELEASE;
+    }
+    fprintf(stderr, "om: not enough memory for a mapper thread\n");
+    return NULL;
+}
+
+static int mapper_start(void)
+{
+    int status = uiBuild(&mapper_ui, K_UISTATPORT, 0, FILE_MAPPER_STAMP);
+
+    if (status != K_OK)
+        return status;
+    mapper_port = portDeclare(K_MYACTOR, &mapper_ui);
+    if (mapper_port < 0)
+        return mapper_port;
+    for (int i = 0; i < MAPPER_THREADS; i++) {
+        pthread_t thread;
+
+        if (pthread_create(&thread, NULL, mapper_run, NULL) != 0)
+            return K_ENOMEM;
+        pthread_detach(thread);
+    }
+    return vmMapperDefault(&mapper_ui);
+}
+
+/* Workers --------------------------------------------------------------------------- */
+
+/* Operations after which there may be nothing new to commit. */
+static bool only_looks(const struct file_request *request)
+{
+    switch (request->operation) {
+    case FILE_STATFS:
+    case FILE_WALK:
+    case FILE_GETATTR:
+    case FILE_READLINK:
+    case FILE_READDIR:
+    case FILE_READ:
+        return true;
+    case FILE_OPEN:
+        return (request->open.access & (FILE_O_WRITE | FILE_O_TRUNCATE)) == 0;
+    case FILE_CLOSE:
+        return om.lingering == 0;
+    default:
+        return false;
+    }
+}
+
+static void serve(struct server_request *request)
+{
+    static __thread uint8_t *reply_body;
+    struct file_request ask;
+    struct file_reply reply;
+    struct om_call call = { .request = &ask, .body = request->body, .body_size = request->body_size,
+                            .reply = &reply };
+
+    memcpy(&ask, request->annex, sizeof ask);
+    if (reply_body == NULL)
+        reply_body = aligned_alloc(K_PAGESIZE, FILE_BODY_MAX);
+    if (reply_body == NULL) {
+        server_reply_status(request, -ENOMEM);
+        return;
+    }
+    call.reply_body = reply_body;
+    om_serve(&om, &call);
+    if (!only_looks(&ask))
+        commit_later();
+    server_reply_body(request, &reply, sizeof reply, reply_body, call.reply_size);
+}
+
+/* Starting -------------------------------------------------------------------------- */
+
+static void root_mount(void)
+{
+    struct blockdev *disk = NULL;
+    struct fs *fs = NULL;
+    char why[256] = "there is no such disk";
+    int number = disk_number(root_disk);
+    int error = number < 0 ? number : disk_open((unsigned)number, &disk);
+
+    if (error == 0)
+        error = ext4_mount(disk, root_read_only, CACHE_MEMORY, &fs, why, sizeof why);
+    if (error == 0)
+        error = om_add(&om, fs, 1);
+    if (error != 0)
+        fprintf(stderr, "om: the root file system on %s cannot be used: %s\n", root_disk, why);
+}
+
+static int start(void)
+{
+    KnUniqueId group;
+    int status = uiBuild(&group, K_UISTATGROUP, 0, FILE_GROUP_STAMP);
+
+    if (status != K_OK)
+        return status;
+    om_init(&om, &world);
+    om.cache_memory = CACHE_MEMORY;
+    commit_timer = timerCreate(server_port(), 0);
+    if (commit_timer < 0)
+        return commit_timer;
+    status = mapper_start();
+    om.port = bits_of(&group);
+    om.mapper_port = bits_of(&mapper_ui);
+    if (status == K_OK)
+        root_mount();
+    return status;
+}
+
+static void arguments_take(int argc, char **argv)
+{
+    char *comma;
+
+    if (argc < 2)
+        return;
+    snprintf(root_disk, sizeof root_disk, "%s", argv[1]);
+    comma = strchr(root_disk, ',');
+    if (comma != NULL) {
+        *comma = '\0';
+        root_read_only = strcmp(comma + 1, "ro") == 0;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct server server = {
+        .name = "om", .stamp = FILE_GROUP_STAMP, .workers = WORKERS, .unsupported = -ENOSYS,
+        .other = serve, .start = start, .timer = commit_now,
+    };
+
+    arguments_take(argc, argv);
+    return -server_run(&server);
+}
