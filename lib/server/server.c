@@ -75,15 +75,27 @@ void server_reply_status(struct server_request *request, int32_t status)
     server_reply_body(request, &status, sizeof status, NULL, 0);
 }
 
+/* What the Nucleus says of the request; NULL: it does not say. */
+static const KnMsgHead *head_of(struct server_request *request)
+{
+    if (!request->head_known && ipcSysInfo(&request->head) == K_OK)
+        request->head_known = true;
+    return request->head_known ? &request->head : NULL;
+}
+
 int server_sender(struct server_request *request, KnMsgHead *head)
 {
-    (void)request; /* it is the thread's current message */
-    return ipcSysInfo(head);
+    const KnMsgHead *known = head_of(request);
+    if (known == NULL)
+        return K_ENOMSG;
+    *head = *known;
+    return K_OK;
 }
 
 int server_save(struct server_request *request, KnMsgId *id)
 {
-    if (request->saved)
+    const KnMsgHead *head = request->saved ? NULL : head_of(request);
+    if (head == NULL || !(head->flags & K_HEAD_CALL))
         return K_ENOMSG;
     int status = ipcSave(id);
     if (status == K_OK)
@@ -102,7 +114,7 @@ int server_reply_later(KnMsgId id, const void *annex, size_t annex_size, const v
     memcpy(reply_annex, annex, annex_size);
 
     if (handled != NULL && !handled->saved && ipcSave(&own) != K_OK)
-        own = 0; /* nobody waits for an answer to it */
+        own = 0; /* too many are parked: it is dropped, its caller gets K_EDEAD */
     int status = ipcRestore(&id);
     if (status == K_OK) {
         KnMsgDesc reply = { .annexAddr = reply_annex,
@@ -132,10 +144,10 @@ static server_handler *operation_find(const struct server *server, uint32_t numb
     return server->other;
 }
 
-static bool is_of_nucleus(void)
+static bool is_of_nucleus(struct server_request *request)
 {
-    KnMsgHead head;
-    return ipcSysInfo(&head) == K_OK && (head.flags & K_HEAD_NUCLEUS) != 0;
+    const KnMsgHead *head = head_of(request);
+    return head != NULL && (head->flags & K_HEAD_NUCLEUS) != 0;
 }
 
 /* Messages that the Nucleus sends by itself and for which struct server has a function. */
@@ -176,7 +188,7 @@ static void request_dispatch(const struct server *server, struct server_request 
 {
     memcpy(&request->operation, request->annex, sizeof request->operation);
     if (request->operation < NUCLEUS_OPERATIONS) {
-        if (!is_of_nucleus()) {
+        if (!is_of_nucleus(request)) {
             fprintf(stderr, "%s: dropped a forged message of the Nucleus, kind %u\n", server->name,
                     request->operation);
             return;
@@ -206,7 +218,7 @@ static int request_next(struct server_request *request)
     int port = K_ANYENABLED;
     bool answer = request->answered && !request->saved;
 
-    request->answered = request->saved = false;
+    request->answered = request->saved = request->head_known = false;
     int status = ipcReplyReceive(answer ? &reply : NULL, &message, &port, K_FOREVER);
     request->port = port;
     request->body_size = message.bodySize;

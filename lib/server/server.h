@@ -39,7 +39,8 @@ struct server_request {
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
 
     /* Private to the loop. */
-    bool answered, saved;
+    bool answered, saved, head_known;
+    KnMsgHead head;
     _Alignas(16) uint8_t reply_annex[K_CMSGANNEXSIZE];
     const void *reply_body;
     uint32_t reply_body_size;
@@ -93,13 +94,13 @@ void server_reply_body(struct server_request *request, const void *annex, size_t
 void server_reply_status(struct server_request *request, int32_t status);
 
 /* Park the request: it is answered later, by whatever thread, with server_reply_later; the worker goes on with other messages.
- * K_ENOMSG: nobody waits for an answer. */
+ * K_ENOMSG: nobody waits for an answer, or it is saved already. */
 int server_save(struct server_request *request, KnMsgId *id);
 /* Answer a saved request. May be called in handlers (also of other requests) and in threads of the server's own.
  * K_EUNKNOWN: no such request (its caller was aborted, it was answered). */
 int server_reply_later(KnMsgId id, const void *annex, size_t annex_size, const void *body, size_t body_size);
 
-/* Who sent the request: ipcSysInfo. */
+/* Who sent the request: ipcSysInfo, asked once. K_ENOMSG: it was saved before anybody asked. */
 int server_sender(struct server_request *request, KnMsgHead *head);
 
 #endif

@@ -31,7 +31,7 @@ int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime 
         fake.reply_fails = false;
         return K_EFAULT;
     }
-    if (reply != NULL && fake.current >= 0)
+    if (reply != NULL && fake.current >= 0 && !fake.messages[fake.current].sent)
         answer(reply, false);
     if (fake.next == fake.count)
         return K_EUNKNOWN;
@@ -51,7 +51,7 @@ int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime 
 
 int ipcReply(const KnMsgDesc *msg)
 {
-    if (fake.current < 0)
+    if (fake.current < 0 || fake.messages[fake.current].sent)
         return K_ENOMSG;
     answer(msg, true);
     return K_OK;
@@ -59,8 +59,9 @@ int ipcReply(const KnMsgDesc *msg)
 
 int ipcSave(KnMsgId *id)
 {
-    if (fake.current < 0 || fake.messages[fake.current].forgotten)
+    if (fake.current < 0)
         return K_ENOMSG;
+    fake.saves++;
     *id = (KnMsgId)fake.current + 100;
     fake.current = -1;
     return K_OK;
@@ -78,8 +79,10 @@ int ipcSysInfo(KnMsgHead *head)
 {
     if (fake.current < 0)
         return K_ENOMSG;
+    fake.heads_asked++;
     memset(head, 0, sizeof *head);
-    head->flags = fake.messages[fake.current].from_nucleus ? K_HEAD_NUCLEUS : K_HEAD_CALL;
+    head->flags = (fake.messages[fake.current].from_nucleus ? K_HEAD_NUCLEUS : 0) |
+                  (fake.messages[fake.current].sent ? 0 : K_HEAD_CALL);
     return K_OK;
 }
 

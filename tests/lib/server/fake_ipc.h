@@ -11,7 +11,7 @@
 struct fake_message {
     int status; /* negative: receiving fails so, and there is no message */
     bool from_nucleus;
-    bool forgotten; /* ipcSave of it fails: nobody waits for an answer */
+    bool sent; /* by ipcSend: nobody waits for an answer */
     uint32_t annex[30];
     const char *body;
 };
@@ -32,7 +32,7 @@ struct fake {
     struct fake_answer answers[FAKE_MESSAGES_MAX];
     bool reply_fails; /* once */
     int port_status, enable_status, group_status;
-    unsigned ports_deleted, interrupts_done;
+    unsigned ports_deleted, interrupts_done, saves, heads_asked;
     uint32_t group_joined; /* its stamp */
     char name[K_NAMEMAX];
     /* ipcCall: statuses to return, last one for ever; and the last request. */

@@ -9,7 +9,7 @@ enum { FIRST = 0x900, SAVE, LATER, SILENT, BODY, TWICE };
 #define UNSUPPORTED (-95)
 
 static KnMsgId saved;
-static int later_status, twice_status;
+static int later_status, twice_status, sender_status;
 static uint64_t timer_cookie;
 static unsigned interrupts, gone, aborted_id, mapper_requests;
 
@@ -52,7 +52,9 @@ static void twice(struct server_request *request)
 
 static void mapper(struct server_request *request)
 {
+    KnMsgHead head;
     mapper_requests++;
+    sender_status = server_sender(request, &head);
     server_reply_status(request, 0);
 }
 
@@ -231,9 +233,24 @@ Test(loop, a_request_is_saved_once_and_answered_once)
 
 Test(loop, a_message_without_a_caller_may_cause_a_late_answer)
 {
-    RUN({ .annex = { SAVE } }, { .forgotten = true, .annex = { LATER } });
+    RUN({ .annex = { SAVE } }, { .sent = true, .annex = { LATER } });
     expect_answer(0, 7);
     cr_expect_eq(later_status, K_OK);
+    cr_expect_not(fake.answers[1].answered);
+}
+
+Test(loop, a_message_without_a_caller_cannot_be_saved)
+{
+    RUN({ .sent = true, .annex = { TWICE } });
+    cr_expect_eq(twice_status, K_ENOMSG);
+    cr_expect_eq(fake.saves, 0);
+}
+
+Test(loop, the_sender_is_asked_for_once)
+{
+    RUN({ .from_nucleus = true, .annex = { K_MSG_MAPPER } });
+    cr_expect_eq(fake.heads_asked, 1);
+    cr_expect_eq(sender_status, K_OK);
 }
 
 Test(loop, an_abort_of_the_worker_does_not_end_it)
