@@ -77,6 +77,36 @@ static void test_waiting(void)
     check(pthread_join(thread, NULL) == 0, "the thread is joined");
 }
 
+static int abandoned_status;
+
+static void *wait_in_vain(void *unused)
+{
+    struct hello_request request = { HELLO_WAIT, 1000000 };
+    KnMsgDesc out = { .flags = K_ABORTABLE, .annexAddr = (uint8_t[K_CMSGANNEXSIZE]){ 0 } };
+    KnMsgDesc in = { .annexAddr = (uint8_t[K_CMSGANNEXSIZE]){ 0 } };
+    memcpy(out.annexAddr, &request, sizeof request);
+    abandoned_status = ipcCall(&out, K_DEFAULTPORT, &server, &in, K_FOREVER);
+    return unused;
+}
+
+/* The thread that waits is aborted: the server is told, and somebody else may wait. */
+static void test_abort(void)
+{
+    struct hello_reply reply;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wait_in_vain, NULL) != 0)
+        return;
+    threadDelay(20000000);
+    check(ask(HELLO_WAIT, 5, &reply) == K_EBUSY, "one may wait at a time");
+    for (KnThreadLid li = 2; li < 8; li++) /* the other one is among them */
+        if (li != threadSelf())
+            threadAbort(K_MYACTOR, li);
+    pthread_join(thread, NULL);
+    check(abandoned_status == K_EABORT, "an aborted call returns");
+    threadDelay(20000000);
+    check(ask(HELLO_WAIT, 2, &reply) == K_OK, "the server has forgotten the aborted request");
+}
+
 static void test_end(void)
 {
     struct hello_reply reply;
@@ -94,6 +124,7 @@ int main(void)
     server = client_group(K_STAMP_HELLO);
     test_greeting();
     test_waiting();
+    test_abort();
     test_end();
     printf("hello-client: %s\n", failures == 0 ? "passed" : "FAILED");
     return failures != 0;
