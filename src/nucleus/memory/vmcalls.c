@@ -75,6 +75,20 @@ static int call_pages(struct thread *thread, struct vm_space **ret_space, struct
     return status;
 }
 
+static int page_lock(struct thread *thread, struct vm_space *space, page_t page)
+{
+    struct region *region = region_find(space, page);
+    frame_t frame;
+    if (region == NULL || region->options & K_RESERVED || !(region->options & PROTECTION))
+        return K_EFAULT;
+    int status = page_get(region, page, region->options & K_WRITABLE, true, thread, &frame);
+    if (status == K_OK)
+        status = pin_add(space, page, frame);
+    if (status == K_OK)
+        space->locked++;
+    return status;
+}
+
 /* Pages are brought in, written if they may be, and pinned: nothing takes them away, and a later fault finds them. progress[0]: how many. */
 int64_t call_vmLock(struct thread *thread)
 {
@@ -82,26 +96,19 @@ int64_t call_vmLock(struct thread *thread)
     struct range range;
     uint64_t *done = &thread->call.progress[0];
     int status = call_pages(thread, &space, &range);
-    for (unsigned slice = 0; status == K_OK && range.start + *done < range.end; ++*done) {
-        page_t page = range.start + *done;
-        struct region *region = region_find(space, page);
-        frame_t frame;
-        if (++slice > PAGES_SLICE && (status = space_pause(thread)) != K_OK)
-            break;
-        if (region == NULL || region->options & K_RESERVED || !(region->options & PROTECTION))
-            status = K_EFAULT;
-        else
-            status = page_get(region, page, region->options & K_WRITABLE, true, thread, &frame);
+    for (unsigned slice = 0; status == K_OK && range.start + *done < range.end; slice++) {
+        if (slice == PAGES_SLICE)
+            status = space_pause(thread);
         if (status == K_OK)
-            status = pin_add(space, page, frame);
+            status = page_lock(thread, space, range.start + *done);
         if (status == K_OK)
-            space->locked++;
+            ++*done;
     }
-    if (status != K_OK && status != K_BLOCKED) {
-        while (*done > 0) {
-            pin_remove(space, range.start + --*done);
-            space->locked--;
-        }
+    if (status == K_OK || status == K_BLOCKED)
+        return status;
+    for (; *done > 0; --*done) {
+        pin_remove(space, range.start + *done - 1);
+        space->locked--;
     }
     return status;
 }
