@@ -208,9 +208,14 @@ static bool machine_start(void)
     return hostarch_start(&machine) == 0;
 }
 
+bool site_stream_is_terminal(int fd)
+{
+    return terminal_wanted() && isatty(fd);
+}
+
 static int stream_for(int fd)
 {
-    return isatty(fd) && terminal_wanted() ? -1 : fd;
+    return site_stream_is_terminal(fd) ? -1 : fd;
 }
 
 static bool devices_start(void)

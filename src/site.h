@@ -50,4 +50,7 @@ struct site_options {
  * Returns the exit status of the program. Prints its own errors. */
 int site_run(const struct site_options *options);
 
+/* Is this standard stream the person's terminal, so that the command finds it on its console? */
+bool site_stream_is_terminal(int fd);
+
 #endif

@@ -22,28 +22,68 @@
 #include "places.h"
 #include "site.h"
 
-enum { ARGUMENTS_MOST = 32 };
+struct arguments {
+    char **words; /* ends with NULL */
+    size_t count;
+    bool failed;
+};
 
 struct boot_actor {
     const char *name;
     int priority;
-    bool (*arguments)(const struct site_options *options, char **argv, unsigned room);
+    void (*tell)(const struct site_options *options, struct arguments *arguments);
 };
 
-static bool unix_arguments(const struct site_options *options, char **argv, unsigned room);
+static void tell_pm(const struct site_options *options, struct arguments *arguments);
 
 static const struct boot_actor actors[] = {
     {"console", K_PRIO_DRIVER, NULL},
     {"disk", K_PRIO_DRIVER, NULL},
     {"om", K_PRIO_SERVER, NULL},
     {"dm", K_PRIO_SERVER, NULL},
-    {"pm", K_PRIO_SERVER, unix_arguments},
+    {"pm", K_PRIO_SERVER, tell_pm},
 };
 
-static bool unix_arguments(const struct site_options *options, char **argv, unsigned room)
+/* Arguments */
+
+static void add(struct arguments *arguments, const char *word)
 {
-    (void)options, (void)argv, (void)room;
-    return true;
+    char **words = realloc(arguments->words, (arguments->count + 2) * sizeof *words);
+    if (words == NULL) {
+        arguments->failed = true;
+        return;
+    }
+    words[arguments->count++] = (char *)word;
+    words[arguments->count] = NULL;
+    arguments->words = words;
+}
+
+static void add_option(struct arguments *arguments, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    add(arguments, name);
+    add(arguments, value);
+}
+
+/* What `chorus run` was asked for: the command, as whom, where, with which environment and which of its streams are not the terminal. */
+static void tell_pm(const struct site_options *options, struct arguments *arguments)
+{
+    static const char *const numbers[] = {"0", "1", "2"};
+    if (options->verbose)
+        add(arguments, "--verbose");
+    if (options->strace)
+        add(arguments, "--strace");
+    for (char **variable = options->environment; variable != NULL && *variable != NULL; variable++)
+        add_option(arguments, "--env", *variable);
+    add_option(arguments, "--user", options->user);
+    add_option(arguments, "--cwd", options->folder);
+    for (int fd = 0; fd < 3; fd++)
+        if (!site_stream_is_terminal(fd))
+            add_option(arguments, "--stream", numbers[fd]);
+    add(arguments, "--");
+    for (char **word = options->command; word != NULL && *word != NULL; word++)
+        add(arguments, *word);
 }
 
 /* The whole file, mapped; NULL with errno. */
@@ -83,21 +123,28 @@ static bool start(const struct boot_actor *boot, const char *path, char *const *
     return status == K_OK;
 }
 
+static bool start_one(const struct boot_actor *boot, const struct site_options *options)
+{
+    char *path = place_of_actor(boot->name);
+    if (path == NULL) {
+        fprintf(stderr, "chorus: the actor %s is not there: %s\n", boot->name, strerror(errno));
+        return false;
+    }
+    struct arguments arguments = {NULL, 0, false};
+    add(&arguments, boot->name);
+    if (boot->tell != NULL)
+        boot->tell(options, &arguments);
+    bool started = !arguments.failed && start(boot, path, arguments.words, NULL);
+    free(arguments.words);
+    free(path);
+    return started;
+}
+
 bool site_actors_start(const struct site_options *options)
 {
-    for (size_t i = 0; i < sizeof actors / sizeof *actors; i++) {
-        char *path = place_of_actor(actors[i].name);
-        if (path == NULL) {
-            fprintf(stderr, "chorus: the actor %s is not there: %s\n", actors[i].name, strerror(errno));
+    for (size_t i = 0; i < sizeof actors / sizeof *actors; i++)
+        if (!start_one(&actors[i], options))
             return false;
-        }
-        char *argv[ARGUMENTS_MOST] = {(char *)actors[i].name};
-        bool started = (actors[i].arguments == NULL || actors[i].arguments(options, argv, ARGUMENTS_MOST)) &&
-                       start(&actors[i], path, argv, NULL);
-        free(path);
-        if (!started)
-            return false;
-    }
     return true;
 }
 

@@ -140,7 +140,7 @@ struct machine {
     int cpus;
     struct user_cpu cpu[CPUS_MAX];
     struct process *processes;
-    uint32_t slots, used, births;
+    uint32_t slots, used, births, spaces; /* processes at most, now, being born; spaces that have one, or wait for one */
     struct list spares, waiting_spaces, batches, lost;
     size_t spare_count;
     uint32_t xstate_size, frame_offset, xstate_offset; /* where the host builds frames in an area, the same everywhere */

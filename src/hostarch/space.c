@@ -20,7 +20,7 @@
 
 int host_space_create(struct host_space **ret_space, void *owner)
 {
-    if (machine.used - machine.spare_count >= machine.slots && machine.spare_count == 0)
+    if (machine.spaces >= machine.slots)
         return K_ELIMIT;
     struct host_space *space = calloc(1, sizeof *space);
     if (space == NULL)
@@ -29,6 +29,7 @@ int host_space_create(struct host_space **ret_space, void *owner)
     list_init(&space->link);
     list_init(&space->waiting);
     *ret_space = space;
+    machine.spaces++;
     process_want(space);
     return K_OK;
 }
@@ -61,6 +62,8 @@ void space_died(struct host_space *space, int reason)
         space->waits_to_run[i] = NULL;
     space->process = NULL;
     space->dead = true;
+    if (!space->supervisor)
+        machine.spaces--;
     space->order_first = space->order_count = 0;
     event_queue_dead(space, reason);
 }

@@ -1,0 +1,310 @@
+/* The machine itself, without a Nucleus: real processes, real traps. The test plays the Nucleus, an event at a time. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <chorus.h>
+#include <host/event.h>
+#include "machine.h"
+
+#define TEXT 0x400000ul
+#define DATA 0x500000ul
+#define PIECE(name) extern const char name[], name##_end[];
+PIECE(user_syscalls)
+PIECE(user_gate)
+PIECE(user_count)
+PIECE(user_state)
+PIECE(user_touch)
+PIECE(user_32bit)
+
+static frame_t next_frame;
+static struct host_event event;
+
+static void start_machine(void)
+{
+    struct hostarch_options options = {.memory = 32u << 20, .processes = 8, .log_level = 0, .log_fd = STDERR_FILENO};
+    cr_assert_eq(hostarch_start(&options), 0);
+}
+
+static void stop_machine(void)
+{
+    hostarch_stop();
+    cr_assert_eq(waitpid(-1, NULL, WNOHANG), -1, "a child is left");
+}
+
+TestSuite(machine, .init = start_machine, .fini = stop_machine, .timeout = 60);
+
+struct user {
+    struct host_space *space;
+    frame_t data;
+};
+
+static struct host_context *add_thread(struct user *user, uint64_t argument, unsigned nth)
+{
+    struct host_context *context = host_context_create(user->space, user);
+    host_context_start(context, TEXT, DATA + PAGE_SIZE - 256 - nth * 512, argument, 0);
+    return context;
+}
+
+static struct host_context *make_user(struct user *user, const char *code, const char *end, uint64_t argument)
+{
+    cr_assert_eq(host_space_create(&user->space, user), K_OK);
+    memcpy(host_frame_address(next_frame), code, (size_t)(end - code));
+    host_space_map(user->space, TEXT, next_frame++, 1, HOST_READ | HOST_EXEC);
+    user->data = next_frame++;
+    host_space_map(user->space, DATA, user->data, 1, HOST_READ | HOST_WRITE);
+    return add_thread(user, argument, 0);
+}
+#define USER(user, piece, argument) make_user(user, piece, piece##_end, argument)
+
+static volatile uint64_t *data_of(const struct user *user) { return host_frame_address(user->data); }
+
+/* The next event of any kind within two seconds. */
+static enum host_event_kind next_event(void)
+{
+    host_wait(&event, host_time() + 2000000000);
+    return event.kind;
+}
+
+/* The next trap; other events of progress are skipped. */
+static struct host_trap *next_trap(void)
+{
+    for (;;) {
+        enum host_event_kind kind = next_event();
+        if (kind == HOST_EVENT_TRAP)
+            return &event.trap;
+        cr_assert(kind == HOST_EVENT_SPACE || kind == HOST_EVENT_CPU_LOST /* a busy host: it comes later */, "event %d, code %d, instead of a trap", kind, event.code);
+    }
+}
+
+static void run_for(int64_t duration)
+{
+    int64_t end = host_time() + duration;
+    do
+        host_wait(&event, end);
+    while (event.kind != HOST_EVENT_NONE && event.kind != HOST_EVENT_TRAP);
+}
+
+Test(machine, a_system_call_arrives_with_number_and_arguments_and_its_result_goes_back)
+{
+    struct user user;
+    struct host_context *thread = USER(&user, user_syscalls, 0);
+    for (uint64_t i = 0; i < 1000; i++) {
+        host_cpu_run(0, thread);
+        struct host_trap *trap = next_trap();
+        cr_assert_eq(trap->kind, HOST_TRAP_SYSCALL);
+        cr_assert_eq(trap->number, 0x1234);
+        for (uint64_t a = 0; a < 6; a++)
+            cr_assert_eq(trap->arg[a], a + 1);
+        cr_assert_eq(trap->owner, &user);
+        if (i > 0)
+            cr_assert_eq(data_of(&user)[0], i + 99);
+        host_context_set_result(thread, (int64_t)i + 100);
+    }
+}
+
+Test(machine, a_call_by_the_gate_preserves_what_a_c_call_preserves)
+{
+    struct user user;
+    struct host_context *thread = USER(&user, user_gate, 0);
+    for (uint64_t i = 0; i < 5000; i++) {
+        host_cpu_run((int)(i / 100) % host_cpu_count(), thread); /* it moves about */
+        struct host_trap *trap = next_trap();
+        cr_assert_eq(trap->kind, HOST_TRAP_CALL);
+        cr_assert_eq(trap->number, 184);
+        for (uint64_t a = 0; a < 6; a++)
+            cr_assert_eq(trap->arg[a], a + 1);
+        host_context_set_result(thread, (int64_t)i);
+    }
+}
+
+Test(machine, system_calls_of_other_kinds_are_told_apart)
+{
+    struct user user;
+    struct host_context *thread = USER(&user, user_32bit, 0);
+    host_cpu_run(0, thread);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL32);
+    cr_assert_eq(event.trap.number, 20);
+    host_cpu_run(0, thread);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL);
+    cr_assert_eq(event.trap.number, 0x40000027);
+    host_cpu_run(0, thread);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_EXCEPTION);
+    cr_assert_eq(event.trap.number, K_TRAP_ILLEGAL);
+}
+
+Test(machine, no_register_is_lost_by_preemptions)
+{
+    struct user user;
+    struct host_context *one = USER(&user, user_state, 1), *two = add_thread(&user, 0x77777777, 1);
+    int cpus = host_cpu_count();
+    for (int i = 0; i < 3000; i++) {
+        struct host_context *thread = i % 3 ? one : two;
+        host_cpu_run(i % cpus, thread);
+        for (volatile int wait = i * 37 % 4000; wait > 0; wait--)
+            ;
+        host_cpu_preempt(i % cpus);
+        struct host_trap *trap = next_trap();
+        cr_assert_eq(trap->kind, HOST_TRAP_PREEMPTED, "trap %d number %lu at %lx", trap->kind, trap->number, trap->ip);
+    }
+    cr_assert_gt(data_of(&user)[0], 100u);
+}
+
+Test(machine, threads_of_one_actor_run_on_all_cpus_at_once)
+{
+    if (host_cpu_count() < 2)
+        cr_skip_test("one CPU");
+    struct user user;
+    struct host_context *one = USER(&user, user_count, DATA), *two = add_thread(&user, DATA + 64, 1);
+    host_cpu_run(0, one);
+    host_cpu_run(1, two);
+    run_for(200000000);
+    uint64_t first = data_of(&user)[0], second = data_of(&user)[8];
+    run_for(50000000);
+    cr_assert_gt(data_of(&user)[0], first);
+    cr_assert_gt(data_of(&user)[8], second);
+}
+
+Test(machine, a_fault_tells_address_and_kind_and_the_thread_goes_on_once_mapped)
+{
+    struct user user;
+    struct host_context *thread = USER(&user, user_touch, 0x7000000);
+    for (frame_t i = 0; i < 50; i++) {
+        host_cpu_run(0, thread);
+        struct host_trap *trap = next_trap();
+        cr_assert_eq(trap->kind, HOST_TRAP_FAULT);
+        cr_assert_eq(trap->address, 0x7000000);
+        cr_assert(trap->write);
+        host_space_map(user.space, 0x7000000, next_frame, 1, HOST_READ | HOST_WRITE);
+        host_cpu_run(0, thread);
+        cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL);
+        cr_assert_eq(*(uint64_t *)host_frame_address(next_frame), 7);
+        next_frame++;
+        host_space_unmap(user.space, 0x7000000, 1);
+    }
+}
+
+Test(machine, a_page_made_read_only_is_so_once_reported)
+{
+    struct user user, writer;
+    struct host_context *thread = USER(&user, user_count, DATA + 128);
+    (void)writer;
+    host_cpu_run(0, thread);
+    run_for(20000000);
+    host_space_protect(user.space, DATA, 1, HOST_READ);
+    host_ticket_t ticket = host_space_commit(user.space);
+    struct host_trap *trap = next_trap();
+    cr_assert_eq(trap->kind, HOST_TRAP_FAULT);
+    while (host_space_reported(user.space) < ticket)
+        next_event();
+    uint64_t value = data_of(&user)[16];
+    run_for(5000000);
+    cr_assert_eq(data_of(&user)[16], value, "it was written after the report");
+}
+
+Test(machine, a_process_that_is_killed_is_a_dead_space_and_nothing_else)
+{
+    struct user user, other;
+    struct host_context *thread = USER(&user, user_count, DATA);
+    struct host_context *second = USER(&other, user_syscalls, 0);
+    host_cpu_run(0, thread);
+    run_for(20000000);
+    cr_assert_eq(kill(host_space_pid(user.space), SIGKILL), 0);
+    while (next_event() != HOST_EVENT_SPACE_DEAD)
+        ;
+    cr_assert_eq(event.owner, &user);
+    cr_assert_eq(event.code, HOST_DEAD_KILLED);
+    host_context_destroy(thread);
+    host_cpu_run(0, second);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL);
+}
+
+Test(machine, a_stopped_process_loses_its_cpu_and_comes_back)
+{
+    struct user user, other;
+    struct host_context *thread = USER(&user, user_count, DATA);
+    struct host_context *second = USER(&other, user_syscalls, 0);
+    host_cpu_run(0, thread);
+    run_for(20000000);
+    int pid = host_space_pid(user.space);
+    kill(pid, SIGSTOP);
+    host_cpu_preempt(0);
+    cr_assert_eq(next_event(), HOST_EVENT_CPU_LOST);
+    cr_assert_eq(event.cpu, 0);
+    host_cpu_run(0, second);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL);
+    kill(pid, SIGCONT);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_PREEMPTED);
+    cr_assert_eq(event.trap.cpu, -1);
+    cr_assert_eq(event.trap.owner, &user);
+    host_cpu_run(0, thread);
+    run_for(5000000);
+    host_cpu_preempt(0);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_PREEMPTED);
+}
+
+Test(machine, the_number_of_processes_is_capped_and_comes_back)
+{
+    struct host_space *spaces[16];
+    int count = 0;
+    while (count < 16 && host_space_create(&spaces[count], NULL) == K_OK)
+        count++;
+    cr_assert_geq(count, 4);
+    cr_assert_leq(count, 8);
+    for (int i = 0; i < count; i++)
+        host_space_destroy(spaces[i]);
+    for (int dead = 0; dead < count;)
+        dead += next_event() == HOST_EVENT_SPACE_DEAD;
+    cr_assert_eq(host_space_create(&spaces[0], NULL), K_OK);
+}
+
+Test(machine, registers_can_be_read_set_and_copied)
+{
+    struct user user;
+    struct host_context *thread = USER(&user, user_syscalls, 0), *copy = add_thread(&user, 0, 1);
+    host_cpu_run(0, thread);
+    next_trap();
+    KnThreadCtx registers;
+    host_context_get(thread, &registers, NULL);
+    cr_assert_eq(registers.rdi, 1);
+    cr_assert_eq(registers.r9, 6);
+    cr_assert_eq(registers.trap, K_TRAP_SYSCALL);
+    host_context_copy(copy, thread);
+    host_context_set_result(copy, 4711);
+    host_cpu_run(0, copy);
+    next_trap();
+    cr_assert_eq(data_of(&user)[0], 4711);
+    registers.flags = K_CTX_GENERAL;
+    registers.rip = 0xffff000000000000; /* not an address: the thread faults, the machine does not */
+    cr_assert_eq(host_context_set(thread, &registers, NULL), K_OK);
+    host_cpu_run(0, thread);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_FAULT);
+}
+
+Test(machine, an_idle_machine_never_wakes)
+{
+    struct user user;
+    struct host_context *thread = USER(&user, user_syscalls, 0);
+    host_cpu_run(0, thread);
+    next_trap();
+    host_cpu_idle(0);
+    run_for(200000000);
+    struct hostarch_counts before, after;
+    hostarch_counts(&before);
+    run_for(1000000000);
+    hostarch_counts(&after);
+    cr_assert_leq(after.sleeps - before.sleeps, 1u);
+    cr_assert_leq(after.spins - before.spins, 100u);
+}
+
+Test(machine, frames_given_back_are_zeros)
+{
+    memset(host_frame_address(100), 0xaa, 2 * PAGE_SIZE);
+    host_frames_release(100, 2);
+    host_frames_touch(100, 2);
+    for (size_t i = 0; i < 2 * PAGE_SIZE; i++)
+        cr_assert_eq(((uint8_t *)host_frame_address(100))[i], 0);
+}
