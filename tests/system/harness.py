@@ -36,12 +36,14 @@ BUSYBOX = os.path.join(BUILD, 'rootfs/busybox')
 ROOT_IMAGE = os.path.join(BUILD, 'rootfs/root.img')
 TEST_IMAGE = os.path.join(BUILD, 'tests/system/test.img')  # root.img and tests/programs
 LONG = 'CHORUS_TEST_LONG' in os.environ
-TIMEOUT = 120 if LONG else 60  # seconds, for what should take one at most
+TIMEOUT = int(os.environ.get('CHORUS_TEST_TIMEOUT', 120 if LONG else 60))  # seconds, for what takes one
 
 # What the site says at its end under --verbose.
 LEFT_OVER = re.compile(r'left over: (\d+) frames, (\d+) threads, (\d+) ports, (\d+) calls')
 
 PR_SET_CHILD_SUBREAPER = 36
+
+LIVE = set()  # process numbers of the sites that run
 
 
 class Failure(Exception):
@@ -86,27 +88,27 @@ def exit_status(process):
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
+def orphans():
+    """What of our children is no site that runs on, by their names; the dead are buried."""
+    found = children()
+    for pid in list(found):
+        if pid in LIVE or os.waitpid(pid, os.WNOHANG) != (0, 0):
+            del found[pid]
+    return found
+
+
 def await_no_children(seconds=1.0):
     """Wait until all processes that came of a site are gone; whoever is left is named and ended."""
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
-    left = children()
+    while left := orphans():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.005)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
-    for pid in left:
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            pass
-    raise Failure(f'host processes are left after {seconds} s: {left}')
+        os.waitpid(pid, 0)
+    if left:
+        raise Failure(f'host processes are left after {seconds} s: {left}')
 
 
 def children():
@@ -163,6 +165,24 @@ def image_copy(source=None):
     return path
 
 
+def end_at_once(process):
+    """Kill a site and all its processes, whatever they do, and keep nothing of it open."""
+    for pid in descendants(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+    process.wait()
+    LIVE.discard(process.pid)
+    try:
+        await_no_children()
+    except Failure:
+        pass  # something worse has been told
+
+
 class Site:
     """A site that runs. Standard streams are pipes unless given; options are of `chorus run`.
 
@@ -180,22 +200,18 @@ class Site:
             words += ['--', *command]
         self.process = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=stderr,
                                         env=environment, preexec_fn=restore_signals)
+        LIVE.add(self.process.pid)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        if self.result is None:
+        if self.result is None and kind:
+            end_at_once(self.process)  # the failure that brought us here is the one to tell
+        elif self.result is None:
             if self.process.poll() is None:
-                self.process.send_signal(signal.SIGKILL if kind else signal.SIGTERM)
-            if kind:
-                self.clean = False
-                try:
-                    self.finish()
-                except Failure:
-                    pass  # the first failure is the one to tell
-            else:
-                self.finish()
+                self.process.send_signal(signal.SIGTERM)
+            self.finish()
 
     def log(self):
         try:
@@ -208,12 +224,11 @@ class Site:
         try:
             out, err = self.process.communicate(input, timeout)
         except subprocess.TimeoutExpired:
-            log = self.log()
-            self.process.kill()
-            self.process.communicate()
-            self.result = Result(None, b'', b'', log)
-            await_no_children()
-            raise Failure(f'the site did not end within {timeout} s; its log: {shorten(log)}')
+            self.result = Result(None, b'', b'', self.log())
+            end_at_once(self.process)
+            raise Failure(f'the site did not end within {timeout} s; '
+                          f'its log: {shorten(self.result.log)}')
+        LIVE.discard(self.process.pid)
         self.result = Result(exit_status(self.process), out, err, self.log())
         await_no_children()
         if self.clean:
@@ -224,6 +239,11 @@ class Site:
 
     def wait_for_log(self, pattern, timeout=TIMEOUT):
         wait_until(lambda: re.search(pattern, self.log()), f'{pattern!r} in the log', timeout)
+
+    def wait_until_up(self):
+        """The site must have a --name."""
+        name = self.options[self.options.index('--name') + 1]
+        wait_until(lambda: chorus('ps', '--name', name).status == 0, f'site {name} to be up')
 
 
 def restore_signals():

@@ -98,7 +98,7 @@ def a_job_in_the_background_that_reads_is_stopped():
         t.command('cat &')
         time.sleep(0.5)
         t.command('jobs', r'Stopped.*cat')
-        t.command('kill %1; wait %1; echo gone', 'gone')
+        t.command('kill -9 %1; wait %1; sleep 0.3; jobs; echo gone', 'gone')
 
 
 @check
@@ -115,9 +115,11 @@ def quit_ends_a_command():
 def the_window_has_the_size_of_the_terminal_and_follows_it():
     with Terminal(rows=33, columns=101) as t:
         t.command('stty size', '33 101')
-        t.command('trap "echo changed" WINCH')
+        t.send("sh -c 'trap \"echo chan''ged; exit\" WINCH; while :; do sleep 0.1; done'\n")
+        time.sleep(0.5)
         t.resize(44, 122)
         t.expect('changed')
+        t.expect(PROMPT)
         t.command('stty size', '44 122')
 
 
@@ -192,11 +194,11 @@ def vi_edits_a_file():
 def less_shows_a_page_at_a_time():
     with Terminal(rows=10) as t:
         t.send('seq 1000 >/tmp/numbers; less /tmp/numbers\n')
-        t.expect(r'\b9\b')
+        t.expect('9\r\n')
         t.send(' ')
-        t.expect(r'\b18\b')
+        t.expect('18\r\n')
         t.send('G')
-        t.expect(r'\b1000\b')
+        t.expect('1000\r\n')
         t.send('q')
         t.expect(PROMPT)
 
@@ -209,6 +211,37 @@ def top_shows_processes():
         t.expect(r'\btop\b')
         t.send('q')
         t.expect(PROMPT)
+
+
+@check
+def reset_gives_a_sane_terminal():
+    with Terminal() as t:
+        t.command('stty -echo -icanon -opost')
+        t.command('reset')
+        output = t.command('stty -a')
+        expect_match(r'[ ;\n]icanon', output)
+        expect_match(r'[ ;\n]echo\b', output)
+        expect_match(r'[ ;\n]opost', output)
+
+
+@check
+def getty_and_login_lead_to_a_shell():
+    with Terminal(command=['getty', '-L', '0', '-', 'xterm']) as t:
+        t.expect('login: ')
+        t.send('user\n')
+        t.expect(r'\$ ')
+        t.send('echo $(id -un) $HOME $LOGNAME\n')
+        t.expect('\nuser /home/user user')
+        t.leave()
+
+
+@check
+def sulogin_leads_to_a_shell():
+    with Terminal(command=['sulogin']) as t:
+        t.expect('# ') # root has no password
+        t.send('id -u\n')
+        t.expect('\n0\r')
+        t.leave()
 
 
 @check

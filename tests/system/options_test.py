@@ -126,7 +126,7 @@ def the_trace_is_in_the_format_of_its_viewers():
 @check
 def ps_and_stop_find_the_only_site():
     with Site('sleep', '1000', options=['--name', 'lonely']) as site:
-        site.wait_for_log('.')
+        site.wait_until_up()
         output = chorus('ps').good().decode()
         expect_match('^site lonely:', output)
         for actor in ('pm', 'om', 'dm', 'sleep'):
@@ -138,7 +138,9 @@ def ps_and_stop_find_the_only_site():
 
 @check
 def top_shows_rates():
-    with Site('sh', '-c', 'while :; do echo x; done >/dev/null', options=['--name', 'busy']):
+    with Site('sh', '-c', 'while :; do echo x; done >/dev/null',
+              options=['--name', 'busy']) as site:
+        site.wait_until_up()
         output = chorus('top', '--name', 'busy', '--count', '2').good().decode()
         busy = re.findall(r'^sh .* ([\d.]+) +\d+ +\d+$', output, re.MULTILINE)
         if not busy or float(busy[-1]) < 10:
@@ -149,7 +151,7 @@ def top_shows_rates():
 def a_name_chooses_among_several_sites():
     with Site('sleep', '1000', options=['--name', 'one']) as one, \
             Site('sleep', '1000', options=['--name', 'two']) as two:
-        one.wait_for_log('.'), two.wait_for_log('.')
+        one.wait_until_up(), two.wait_until_up()
         result = chorus('ps')
         expect(result.status, 1)
         expect_match('one two|two one', result.err)

@@ -11,8 +11,8 @@ import subprocess
 import termios
 import time
 
-from harness import (CHORUS, Failure, TIMEOUT, await_no_children, check_left_over, exit_status,
-                     expect, restore_signals, scratch, shorten)
+from harness import (CHORUS, Failure, LIVE, TIMEOUT, await_no_children, check_left_over,
+                     end_at_once, exit_status, expect, restore_signals, scratch, shorten)
 
 PROMPT = 'ready> '
 
@@ -36,6 +36,7 @@ class Terminal:
             words, stdin=site, stdout=site, stderr=site, start_new_session=True,
             env={**os.environ, 'TERM': 'xterm'},
             preexec_fn=lambda: (restore_signals(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
+        LIVE.add(self.process.pid)
         os.close(site)
         if not command and quiet:
             self.expect(r'[#$] ')
@@ -47,12 +48,7 @@ class Terminal:
 
     def __exit__(self, kind, error, trace):
         if kind:
-            self.process.kill()
-            self.process.wait()
-            try:
-                await_no_children()
-            except Failure:
-                pass
+            end_at_once(self.process)
         elif self.process.returncode is None:
             self.leave()
         if self.host is not None:
@@ -108,6 +104,7 @@ class Terminal:
             if time.monotonic() > deadline:
                 raise Failure(f'the site did not end; it wrote {shorten(self.seen[self.mark:])}')
             self.seen += self.read(0.05) or ''
+        LIVE.discard(self.process.pid)
         await_no_children()
         expect(termios.tcgetattr(self.host), self.before, 'mode of the terminal')
         if self.clean:
@@ -118,6 +115,7 @@ class Terminal:
         os.close(self.host)
         self.host = None
         self.process.wait(TIMEOUT)
+        LIVE.discard(self.process.pid)
         await_no_children()
 
     def kill(self, number=signal.SIGKILL):

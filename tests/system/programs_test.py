@@ -1,0 +1,59 @@
+#!/usr/bin/python3
+"""Static glibc programs, made by nobody who knew of Chorus: see tests/programs."""
+import os
+import subprocess
+
+from harness import (BUILD, LONG, TEST_IMAGE, Skip, add_check, check, expect, long_check, main,
+                     run, scratch)
+
+IMAGE = ['--root', TEST_IMAGE, '--snapshot']
+
+
+def same_as_on_host(words, options=()):
+    def compare():
+        folder = scratch()
+        os.mkdir(folder)
+        path = os.path.join(BUILD, 'tests/programs', words[0])
+        here = subprocess.run([path, *words[1:]], stdin=subprocess.DEVNULL, capture_output=True,
+                              cwd=folder)
+        if here.returncode != 0:
+            raise Skip(f'it fails on this host: {here.stdout}')
+        there = run(*words, options=[*IMAGE, *options])
+        expect((there.status, there.out, there.err), (0, here.stdout, here.stderr))
+    return compare
+
+
+for name, words, options in [
+        ('threads agree', ['threads'], ()),
+        ('threads agree in a static position-independent program', ['threads_pie'], ()),
+        ('threads agree on one CPU', ['threads'], ['--cpus', '1']),
+        ('signals arrive', ['signals'], ()),
+        ('a big heap is copied at fork where it is written', ['heap', '64'], ()),
+        ('jumps to random addresses harm their program only', ['jumps'], ()),
+        ('wild pointers in every call harm their program only', ['wild'], ())]:
+    add_check(name, same_as_on_host(words, options))
+
+if LONG:
+    for seed in range(2, 12):
+        add_check(f'wild pointers harm their program only, seed {seed}',
+                  same_as_on_host(['wild', str(seed)]))
+
+
+@check
+def a_heap_of_a_gigabyte_is_copied_at_fork_where_it_is_written():
+    """1 GB, and half of it again: more mappings than the host allows, if each page were one."""
+    memory = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGESIZE')
+    if memory < 3 << 30:
+        raise Skip('the host has less than 3 GB free')
+    result = run('heap', '1024', options=[*IMAGE, '--memory', '2G'], timeout=180)
+    expect((result.status, result.out), (0, b'both sides have their own\n'))
+
+
+@long_check
+def threads_agree_a_hundred_times():
+    result = run('sh', '-c', 'for i in $(seq 100); do threads || exit 1; done', options=IMAGE,
+                 timeout=600)
+    expect((result.status, result.out), (0, b'threads agree\n' * 100))
+
+
+main()
