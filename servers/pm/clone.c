@@ -56,7 +56,7 @@ static int start_thread(struct call *call, const struct birth *birth, struct thr
 {
     struct thread *caller = call_thread(call);
     KnThreadStart start = {
-        .entry = 1, .stack = birth->stack, .argument = 0, .cookie = thread->cookie,
+        .stack = birth->stack, .argument = 0, .cookie = thread->cookie,
         .flags = K_START_COPY, .sourceThread = caller->li,
         .sourceActor = caller->process->space->actor,
         .fsBase = birth->flags & CLONE_SETTLS ? birth->tls : 0,

@@ -24,8 +24,7 @@ void pm_log(const char *format, ...)
     char line[512];
     va_list arguments;
     va_start(arguments, format);
-    int length = snprintf(line, sizeof line, "pm: ");
-    length += vsnprintf(line + length, sizeof line - (size_t)length, format, arguments);
+    int length = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     if (length >= (int)sizeof line)
         length = sizeof line - 1;
