@@ -68,11 +68,13 @@ void file_credentials_of(struct file_credentials *to, const struct process *proc
     memcpy(to->groups, from->groups, to->group_count * sizeof *to->groups);
 }
 
-static void say_gone(int status)
+static void say_gone(const struct file_exchange *exchange, int status)
 {
     static bool said;
     if (!said)
-        pm_log("the file server does not answer: %s", knStrError(status));
+        pm_log("the file server %llx does not answer to request %x: %s",
+               (unsigned long long)exchange->node.port, exchange->request.operation,
+               knStrError(status));
     said = true;
 }
 
@@ -90,7 +92,7 @@ static int exchange_by_message(struct file_exchange *exchange)
     int status = ipcCall(&message, worker_port, &dest, &answer, K_FOREVER);
     pm_lock();
     if (status < 0) {
-        say_gone(status);
+        say_gone(exchange, status);
         return -EIO;
     }
     exchange->body_size = answer.bodySize < exchange->body_room ? answer.bodySize

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "call.h"
 #include "device.h"
 #include "exec.h"
 #include "file_server.h"
@@ -181,20 +182,33 @@ static int decide_user(struct call *call, struct command *command)
 
 /* ---- the first process ---- */
 
-static int open_streams(struct process *process, const struct command *command)
+/* One of the first three: the console terminal by its name, if it has one, or a stream. */
+static int open_first(struct call *call, bool stream, int fd, struct file **ret_file)
 {
     static const uint32_t streams[] = { TTY_STDIN, TTY_STDOUT, TTY_STDERR };
-    static const char *const names[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
+    struct process *process = call_process(call);
+    if (stream)
+        return device_open_first(process, streams[fd], fd == 0 ? O_RDONLY : O_WRONLY, ret_file);
+    if (open_path(call, AT_FDCWD, "/dev/hvc0", O_RDWR, 0, 0, ret_file) == 0)
+        return 0;
+    return device_open_first(process, TTY_HVC, O_RDWR, ret_file);
+}
+
+static int open_streams(struct call *call, const struct command *command)
+{
+    struct file *terminal = NULL;
     for (int fd = 0; fd < 3; fd++) {
-        bool stream = command->stream[fd];
-        struct file *file;
-        int error = device_open_first(process, stream ? streams[fd] : TTY_CONSOLE,
-                                      stream ? fd == 0 ? O_RDONLY : O_WRONLY : O_RDWR, &file);
+        struct file *file = terminal;
+        int error = 0;
+        if (!command->stream[fd] && terminal != NULL)
+            file_reference(terminal);
+        else
+            error = open_first(call, command->stream[fd], fd, &file);
         if (error != 0)
             return error;
-        file->place.path = stream ? NULL : strdup("/dev/console");
-        (void)names;
-        int got = descriptor_add(process, file, false, fd);
+        if (!command->stream[fd])
+            terminal = file;
+        int got = descriptor_add(call_process(call), file, false, fd);
         if (got != fd)
             return got < 0 ? got : -EMFILE;
     }
@@ -291,13 +305,13 @@ static int start_command(struct command *command)
         say_not_run(folder, error);
         return error;
     }
-    thread_discard(thread);
-    process->credentials = command->credentials;
     if (command->argv[0] == NULL)
         command->argv = shell;
-    error = open_streams(process, command);
+    error = open_streams(&thread->call, command);
     if (error != 0)
         pm_log("the console cannot be opened: %s", strerror(-error));
+    thread_discard(thread);
+    process->credentials = command->credentials;
     init_watch(process->pid);
     error = run(process, command);
     if (error != 0)
