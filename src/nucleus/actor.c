@@ -24,6 +24,7 @@ static struct list actors = { &actors, &actors };
 static size_t actors_alive;  /* in the list */
 static size_t actors_exist;  /* those whose process is not reported dead, too */
 static unsigned actors_most;
+static uint32_t actors_made;
 
 void actors_init(unsigned most)
 {
@@ -78,6 +79,7 @@ struct actor *actor_find(const KnCap *cap, struct actor *self)
 static void actor_init(struct actor *actor, const struct actor *init, int privilege)
 {
     actor->cap = cap_new(K_UIACTOR);
+    actor->serial = ++actors_made;
     actor->privilege = privilege;
     list_init(&actor->threads);
     list_init(&actor->dead_threads);

@@ -24,6 +24,7 @@ struct actor {
     struct list of_site;
     struct table_entry entry; /* by its UI */
     KnCap cap;
+    uint32_t serial;         /* it is the site's so manieth, from 1: for people */
     char name[K_NAMEMAX];
     int privilege;
     KnProtId pi;

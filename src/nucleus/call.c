@@ -12,9 +12,14 @@
 struct nucleus_last_call nucleus_last_calls[NUCLEUS_LAST_CALLS];
 uint64_t nucleus_last_calls_next;
 
-static const struct actor *caller;
+static const struct thread *caller;
 
 const struct actor *call_caller(void)
+{
+    return caller == NULL ? NULL : caller->actor;
+}
+
+const struct thread *call_caller_thread(void)
 {
     return caller;
 }
@@ -169,7 +174,7 @@ void call_finish(struct thread *thread, int64_t result)
 
 void call_execute(struct thread *thread)
 {
-    caller = thread->actor;
+    caller = thread;
     int64_t result = call_dispatch(thread);
     caller = NULL;
     if (result == K_BLOCKED) {
@@ -181,6 +186,8 @@ void call_execute(struct thread *thread)
         return;
     }
     note_last_call(thread, 0);
+    if (nucleus_hooks.call_end != NULL && thread->state != THREAD_DEAD)
+        nucleus_hooks.call_end(thread, thread->call.number, 0);
     thread->call.number = 0;
     thread->work = WORK_NONE;
 }

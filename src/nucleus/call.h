@@ -39,6 +39,8 @@ int64_t call_deadline(struct thread *thread, KnTime delay);
 
 /* The actor whose call is being done; NULL: none is. */
 const struct actor *call_caller(void);
+/* And its thread. */
+const struct thread *call_caller_thread(void);
 
 /* Enter a call: the machine's argument registers as they are. */
 void call_begin(struct thread *thread, uint64_t number, const uint64_t arg[6]);

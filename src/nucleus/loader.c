@@ -417,6 +417,8 @@ int loader_start(const struct loader_program *program, struct actor **ret_actor,
         actor_kill(loading.actor, K_OK, NULL);
         return status;
     }
+    if (program->ret_base != NULL)
+        *program->ret_base = loading.base;
     *ret_actor = loading.actor;
     return K_OK;
 }

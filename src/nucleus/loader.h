@@ -20,6 +20,7 @@ struct loader_program {
     KnProtId pi;
     int priority;            /* of its first thread */
     size_t stack_size;       /* bytes, 0: 1 MB */
+    uint64_t *ret_base;      /* what is added to the file's addresses is put here; NULL: not wanted */
 };
 
 /* Make an actor from a program and start it. K_OK, or an error with a sentence in <why> (K_EINVAL: the image is not what it says). */

@@ -44,6 +44,7 @@ void nucleus_want_idle_work(void);
 struct nucleus_hooks {
     void (*switched)(int cpu, const struct thread *thread); /* NULL: idle from now on */
     void (*call_begin)(const struct thread *thread, unsigned number, const uint64_t arg[6]);
+    /* Each call that begins ends; that of a thread which is ended with K_EABORT, one without a result with 0. */
     void (*call_end)(const struct thread *thread, unsigned number, int64_t result);
     void (*message)(const struct message *message, bool received);
     void (*fault)(const struct thread *thread, VmAddr address, bool write);

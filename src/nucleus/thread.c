@@ -8,6 +8,7 @@
 #include "call.h"
 #include "ipc.h"
 #include "message.h"
+#include "nucleus.h"
 #include "sched.h"
 #include "trap.h"
 
@@ -114,6 +115,8 @@ void thread_kill(struct thread *thread)
     thread_give_up(thread);
     sched_account(thread);
     sched_recall(thread);
+    if (thread->work == WORK_CALL && nucleus_hooks.call_end != NULL)
+        nucleus_hooks.call_end(thread, thread->call.number, K_EABORT);
     thread_set_state(thread, THREAD_DEAD);
     thread->work = WORK_NONE;
     actor->cpu_time += thread->cpu_time;

@@ -52,6 +52,17 @@ void vm_actor_counts(struct actor *actor, uint32_t *ret_regions, uint64_t *ret_b
 /* Dirty pages of segments that are some seconds old begin to go to their mappers. Memory's own timer calls it. */
 void vm_writeback_old(void);
 
+/* Looking at an actor's memory from outside (look.c): changes nothing, never waits, brings nothing in.
+ * The first region that ends above <address>. False: none, or the actor's memory is being taken away. */
+struct vm_region_view {
+    vaddr_t start, end;
+    uint32_t options; /* K_READABLE, ... */
+    bool segment;     /* a segment lies behind it */
+};
+bool vm_region_look(const struct actor *actor, vaddr_t address, struct vm_region_view *view);
+/* The bytes of the first page at or after *address, whole, and below <end> that is in memory; *address becomes its address. NULL: none. */
+const void *vm_page_look(const struct actor *actor, vaddr_t *address, vaddr_t end);
+
 /* Debugger, ps, leak checks. */
 void vm_counts(uint64_t *frames, uint64_t *free, uint64_t *cached);
 #endif
