@@ -21,15 +21,25 @@
 #define EXT4_NAME_SLOTS   4096      /* a power of two */
 #define EXT4_NAME_CACHED  40        /* longer names are not kept */
 
-/* A file in use. Its size may be ahead of the inode's: the inode's follows when the data arrives. */
+/* Blocks of a file that have their data, but are not marked written yet: [start, end). */
+struct ext4_written {
+    uint64_t start, end;
+};
+
+/* A file in use. Its size may be ahead of the inode's: the inode's follows when the data has arrived,
+ * with the next commit. */
 struct ext4_node {
     struct ext4_node *next;
     uint32_t inode;
     uint32_t holds;
     uint32_t transfers;         /* reads and writes of its blocks under way without the lock */
+    uint32_t waiting;           /* threads that wait for one of the two */
     bool     resizing;          /* nobody may begin a transfer */
     bool     speculative;       /* has blocks beyond its end that nobody asked for */
     uint64_t size;
+    uint64_t pushed;            /* the file's size as far as its data has arrived */
+    struct ext4_written *written;       /* in order, none touching another */
+    size_t   written_count, written_room;
 };
 
 /* A name looked up before; inode 0: there is no such name. */
@@ -51,6 +61,8 @@ struct ext4 {
     struct ext4_name *names;
     uint32_t next_generation;
     uint64_t reserve;           /* free blocks kept for metadata */
+    uint32_t written_ranges;    /* of all nodes */
+    uint32_t overhead;          /* blocks of a commit that are not counted elsewhere */
     uint64_t committing_freed;  /* blocks that become free with the commit under way */
 };
 
@@ -103,6 +115,12 @@ struct ext4_node *ext4_node_find(struct ext4 *ext4, uint32_t inode);
 struct ext4_node *ext4_node_get(struct ext4 *ext4, uint32_t inode, uint64_t size);
 /* Forget it if nothing is known of it. */
 void ext4_node_put(struct ext4 *ext4, struct ext4_node *node);
+/* The blocks [start, end) have their data, and the file reaches to `size`. -ENOMEM */
+int ext4_node_written(struct ext4 *ext4, struct ext4_node *node, uint64_t start, uint64_t end,
+                      uint64_t size);
+/* The first range that ends behind `block`, or NULL. */
+const struct ext4_written *ext4_node_written_after(const struct ext4_node *node, uint64_t block);
+void ext4_node_written_forget(struct ext4 *ext4, struct ext4_node *node);
 /* [w] Keep transfers away, or begin and end one. */
 void ext4_node_resize_begin(struct ext4 *ext4, struct ext4_node *node);
 void ext4_node_resize_end(struct ext4 *ext4, struct ext4_node *node);
@@ -147,6 +165,10 @@ void ext4_settle(struct fs *fs, fs_id id);
 int ext4_resize(struct ext4 *ext4, uint32_t number, uint64_t size);
 /* [w] Free the blocks from `first` on, in steps; the inode is on the orphan list. */
 int ext4_blocks_free(struct ext4 *ext4, uint32_t number, uint64_t first);
+
+/* Mark the blocks written whose data has arrived, and set the inode's size: of one file, or of all. */
+int ext4_written_record(struct ext4 *ext4, struct ext4_node *node);
+int ext4_written_record_all(struct ext4 *ext4);
 
 /* Space: may `blocks` more be used by files, or by metadata? 0, or -ENOSPC. [w] */
 int ext4_room(struct ext4 *ext4, uint64_t blocks);

@@ -3,9 +3,9 @@
  * Data does not go through the cache or the journal: the Nucleus caches it, as pages of the file's
  * segment. Before the first change of a range the Nucleus asks for access (prepare): blocks are
  * allocated then, so that a full disk is noticed by the writer, and they are marked *unwritten*. When
- * the data arrives (push) it is written straight to its blocks, and only then the blocks are marked
- * written and the inode's size is raised. So whatever moment the power fails: a file never shows what was
- * in its blocks before.
+ * the data arrives (push) it is written straight to its blocks, and only then, with the next commit,
+ * the blocks are marked written and the inode's size is raised. So whatever moment the power fails: a
+ * file never shows what was in its blocks before.
  *
  * Files without extents (ext2, ext3) have no unwritten blocks: new ones are filled with zeros before
  * the inode gets them.
@@ -105,6 +105,7 @@ struct map {
     uint32_t number;
     struct ext4_inode *inode;
     ext2_extent_handle_t handle;        /* NULL: no extents */
+    const struct ext4_node *node;       /* NULL, or: blocks noted there are written */
 };
 
 static int map_open(struct ext4 *ext4, uint32_t number, struct ext4_inode *inode, struct map *ret)
@@ -122,6 +123,22 @@ static void map_close(struct map *map)
     map->handle = NULL;
 }
 
+/* A part of an unwritten run may have its data already. */
+static void run_correct(const struct ext4_node *node, struct run *run)
+{
+    const struct ext4_written *written = ext4_node_written_after(node, run->logical);
+    uint64_t end = run->logical + run->count;
+
+    if (written == NULL || written->start >= end)
+        return;
+    run->unwritten = written->start > run->logical;
+    if (run->unwritten)
+        end = written->start;
+    else if (written->end < end)
+        end = written->end;
+    run->count = end - run->logical;
+}
+
 static int map_run(struct map *map, uint64_t logical, uint64_t end, struct run *ret)
 {
     int error;
@@ -132,6 +149,8 @@ static int map_run(struct map *map, uint64_t logical, uint64_t end, struct run *
         error = extent_run(map->handle, logical, end, ret);
     if (error == 0 && ret->count == 0)
         error = -EIO;
+    if (error == 0 && ret->unwritten && map->node != NULL)
+        run_correct(map->node, ret);
     if (error == 0 && ret->physical != 0 &&
         ret->physical + ret->count > ext2fs_blocks_count(map->ext4->e2->super))
         error = -EIO;
@@ -196,6 +215,7 @@ static int blocks_read(struct ext4 *ext4, uint32_t number, struct ext4_inode *in
     struct map map;
     int error = map_open(ext4, number, inode, &map);
 
+    map.node = ext4_node_find(ext4, number);
     while (error == 0 && start < end) {
         size_t count;
         uint64_t upto;
@@ -263,6 +283,8 @@ int ext4_pull(struct fs *fs, fs_id id, uint64_t offset, void *data, size_t lengt
     ext4_node_transfer_begin(ext4, node);
     error = ext4_inode_get(ext4, id, &inode);       /* a truncation may have been in between */
     on_disk = EXT2_I_SIZE(SMALL(&inode));
+    if (node->pushed > on_disk)
+        on_disk = node->pushed;
     if (error == 0 && offset < node->size) {
         size_t wanted = node->size - offset < length ? (size_t)(node->size - offset) : length;
         size_t there = offset >= on_disk ? 0
@@ -567,30 +589,48 @@ static int range_convert(struct map *map, uint64_t start, uint64_t end, bool *re
     return 0;
 }
 
-/* The data is on its way to the disk: let the inode show it. */
-static int push_record(struct ext4 *ext4, fs_id id, uint64_t start, uint64_t end, uint64_t size)
+/* What has arrived of a file is shown by its inode from now on. */
+int ext4_written_record(struct ext4 *ext4, struct ext4_node *node)
 {
-    uint32_t number = FS_ID_INODE(id);
     struct ext4_inode inode;
     struct map map = { 0 };
     bool changed = false;
-    int error = journal_begin(&ext4->journal, 32 + (uint32_t)(end - start) / 8);
+    int error;
 
+    if (node->written_count == 0 && node->pushed == 0)
+        return 0;
+    error = ext4_inode_read(ext4, node->inode, &inode);
     if (error == 0)
-        error = regular_get(ext4, id, &inode);
-    if (error == 0)
-        error = map_open(ext4, number, &inode, &map);
-    if (error != 0)
-        return error;
-    error = range_convert(&map, start, end, &changed);
+        error = map_open(ext4, node->inode, &inode, &map);
+    for (size_t i = 0; error == 0 && i < node->written_count; i++)
+        error = range_convert(&map, node->written[i].start, node->written[i].end, &changed);
     map_close(&map);
-    if (size > EXT2_I_SIZE(SMALL(&inode))) {
-        ext2fs_inode_size_set(ext4->e2, SMALL(&inode), (ext2_off64_t)size);
+    if (error == 0 && node->pushed > EXT2_I_SIZE(SMALL(&inode))) {
+        ext2fs_inode_size_set(ext4->e2, SMALL(&inode), (ext2_off64_t)node->pushed);
         changed = true;
     }
     if (error == 0 && changed)
-        error = ext4_inode_write(ext4, number, &inode);
-    return error == 0 ? 0 : ext4_broken(ext4, error, "writing a file");
+        error = ext4_inode_write(ext4, node->inode, &inode);
+    ext4_node_written_forget(ext4, node);
+    return error;
+}
+
+int ext4_written_record_all(struct ext4 *ext4)
+{
+    for (unsigned i = 0; i < EXT4_NODE_BUCKETS; i++) {
+        struct ext4_node *node = ext4->nodes[i];
+
+        while (node != NULL) {
+            struct ext4_node *next = node->next;
+            int error = ext4_written_record(ext4, node);
+
+            if (error != 0)
+                return error;
+            ext4_node_put(ext4, node);
+            node = next;
+        }
+    }
+    return 0;
 }
 
 /* Blocks [start, end) get `data`. A transfer has begun. [w] */
@@ -699,8 +739,8 @@ int ext4_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t
         node->size = size;
     error = bytes_write(ext4, id, offset, data, (size_t)(end - offset));
     if (error == 0)
-        error = push_record(ext4, id, offset / block_size(ext4), blocks_for(ext4, end),
-                            end < size ? end : size);
+        error = ext4_node_written(ext4, node, offset / block_size(ext4), blocks_for(ext4, end),
+                                  end < size ? end : size);
     ext4_node_transfer_end(ext4, node);
     ext4_node_put(ext4, node);
     return error;
@@ -825,6 +865,8 @@ static int resize(struct ext4 *ext4, uint32_t number, struct ext4_node *node, ui
     int error = journal_begin(&ext4->journal, 32);
 
     if (error == 0)
+        error = ext4_written_record(ext4, node);
+    if (error == 0)
         error = ext4_inode_read(ext4, number, &inode);
     if (error == 0 && size > size_max(ext4, &inode))
         error = -EFBIG;
@@ -883,7 +925,7 @@ void ext4_settle(struct fs *fs, fs_id id)
         return;
     ext4_node_resize_begin(ext4, node);
     node->speculative = false;
-    if (ext4_inode_get(ext4, id, &inode) == 0) {
+    if (ext4_written_record(ext4, node) == 0 && ext4_inode_get(ext4, id, &inode) == 0) {
         first = blocks_for(ext4, EXT2_I_SIZE(SMALL(&inode)));
         node->size = EXT2_I_SIZE(SMALL(&inode));
         ext4_blocks_free(ext4, number, first);
@@ -968,7 +1010,10 @@ int ext4_allocate(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uin
     if (node == NULL)
         return -ENOMEM;
     ext4_node_resize_begin(ext4, node);
-    if ((mode & FILE_ALLOCATE_PUNCH_HOLE) != 0)
+    error = ext4_written_record(ext4, node);
+    if (error != 0)
+        ext4_broken(ext4, error, "writing a file");
+    else if ((mode & FILE_ALLOCATE_PUNCH_HOLE) != 0)
         error = hole_punch(ext4, id, offset, end < node->size ? end : node->size > offset
                                                                           ? node->size : offset);
     else

@@ -272,6 +272,7 @@ int ext4_inode_reap(struct ext4 *ext4, uint32_t number)
     if (node == NULL)
         return -ENOMEM;         /* it stays on the orphan list: deleted at the next mount */
     ext4_node_resize_begin(ext4, node);
+    ext4_node_written_forget(ext4, node);
     if (ext2fs_inode_has_valid_blocks2(ext4->e2, SMALL(&inode)))
         error = ext4_blocks_free(ext4, number, 0);
     if (error == 0)

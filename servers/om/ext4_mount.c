@@ -390,14 +390,18 @@ static bool client_is_changed(void *context)
 {
     struct ext4 *ext4 = context;
 
-    return (ext4->e2->flags & (EXT2_FLAG_DIRTY | EXT2_FLAG_BB_DIRTY | EXT2_FLAG_IB_DIRTY)) != 0;
+    return ext4->written_ranges != 0 ||
+           (ext4->e2->flags & (EXT2_FLAG_DIRTY | EXT2_FLAG_BB_DIRTY | EXT2_FLAG_IB_DIRTY)) != 0;
 }
 
 static int client_prepare(void *context, const struct journal_ranges *freed)
 {
     struct ext4 *ext4 = context;
     errcode_t code = 0;
+    int error = ext4_written_record_all(ext4);
 
+    if (error != 0)
+        return error;
     ext4->committing_freed = ext4->journal.freed_blocks;
     freed_mark(ext4, freed, false);
     ext4->cache->compare = true;
@@ -464,9 +468,10 @@ static int writing_begin(struct mounting *mounting)
     mounting->place.blocks = NULL;
     if (error != 0)
         return refuse(mounting, error, "its journal cannot be written (%s)", strerror(-error));
-    ext4->journal.overhead = e2->desc_blocks + 2 * e2->group_desc_count + 2;
-    if (ext4->journal.overhead > ext4->journal.transaction_max / 2)
-        ext4->journal.overhead = ext4->journal.transaction_max / 2;
+    ext4->overhead = e2->desc_blocks + 2 * e2->group_desc_count + 2;
+    if (ext4->overhead > ext4->journal.transaction_max / 2)
+        ext4->overhead = ext4->journal.transaction_max / 2;
+    ext4->journal.overhead = ext4->overhead;
     e2->priv_data = ext4;
     ext2fs_set_block_alloc_stats_callback(e2, one_block_freed, NULL);
     ext2fs_set_block_alloc_stats_range_callback(e2, block_freed, NULL);
@@ -642,7 +647,11 @@ static int ext4_begin(struct fs *fs)
 
     if (fs->read_only)
         return -EROFS;
-    error = journal_begin(&ext4->journal, 24);
+    ext4->journal.overhead = ext4->overhead + ext4->written_ranges;
+    if (ext4->written_ranges > ext4->journal.transaction_max / 4)
+        error = journal_commit(&ext4->journal);
+    else
+        error = journal_begin(&ext4->journal, 24);
     if (error == 0 && !ext4_metadata_room(ext4) && ext4->journal.freed_blocks != 0)
         error = journal_commit(&ext4->journal);
     return error;
@@ -711,6 +720,7 @@ static void nodes_free(struct ext4 *ext4)
         while (ext4->nodes[i] != NULL) {
             struct ext4_node *next = ext4->nodes[i]->next;
 
+            free(ext4->nodes[i]->written);
             free(ext4->nodes[i]);
             ext4->nodes[i] = next;
         }
