@@ -248,7 +248,6 @@ static int run(void)
         return SITE_FAILED;
     int status = nucleus_run();
     nucleus_fini();
-    site_report_left_over();
     return status;
 }
 
@@ -268,6 +267,7 @@ int site_run(const struct site_options *options)
     control_close(site.control);
     hostarch_stop();
     terminal_give_back();
+    site_report_left_over();
     site_report_stop();
     if (site.zygote_lost)
         fprintf(stderr, "chorus: the process that makes actors was killed; the site ended without closing its disk\n");

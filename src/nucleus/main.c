@@ -28,6 +28,7 @@
 /* Work that can wait is done when nothing has happened for so long, or after so long in any case. */
 #define IDLE_AFTER 50000
 #define IDLE_AFTER_AT_MOST 2000000
+#define FINI_PATIENCE 2000000000
 /* How often a device that is being reset is asked whether it is done. */
 #define LINGER_INTERVAL 1000000
 
@@ -214,7 +215,12 @@ void nucleus_fini(void)
 {
     while (actor_count() > 0)
         actor_kill(LIST_OWNER(actor_list()->next, struct actor, of_site), K_OK, NULL);
+    /* Their processes end in their own time; their memory is free when the machine has said so. */
+    int64_t patience = host_time() + FINI_PATIENCE;
+    while (actor_count_existing() > 0 && host_time() < patience)
+        nucleus_step(patience);
     groups_fini();
     devices_fini();
     threads_bury();
+    vm_fini();
 }

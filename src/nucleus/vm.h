@@ -63,6 +63,9 @@ bool vm_region_look(const struct actor *actor, vaddr_t address, struct vm_region
 /* The bytes of the first page at or after *address, whole, and below <end> that is in memory; *address becomes its address. NULL: none. */
 const void *vm_page_look(const struct actor *actor, vaddr_t *address, vaddr_t end);
 
+/* After the last actor's end: everything that is still cached goes; what is not free then has leaked. */
+void vm_fini(void);
+
 /* Debugger, ps, leak checks. */
 void vm_counts(uint64_t *frames, uint64_t *free, uint64_t *cached);
 #endif
