@@ -12,6 +12,7 @@
 
 #define BUCKETS 1024u
 #define UNUSED_MAX 2048u     /* caches that nobody uses */
+#define ACCESS_AHEAD 64u     /* pages that a sequential writer asks for */
 #define RESERVED_PAGES 512u  /* at most, set aside for a cache */
 
 struct list all_caches;
@@ -433,18 +434,42 @@ void cache_trim_copy(const struct region *region, page_t page, void *bytes)
     memset((char *)bytes + count, 0, PAGE_SIZE - count);
 }
 
-int cache_page_get(struct region *region, page_t page, bool write, struct thread *thread, frame_t *ret_frame)
+static bool page_is_dirty(const struct cache *cache, page_t page)
+{
+    uint32_t slot = cache_slot(cache, page);
+    return slot != 0 && frame_record(slot_frame(slot))->flags & FRAME_DIRTY;
+}
+
+/* A window's page is about to be written. If the one before it is dirty, pages are written in sequence: the next ones count as written, too, which
+ * costs less than a fault for each. */
+static int window_write(struct region *region, page_t page, page_t key, frame_t frame, struct thread *thread)
 {
     struct cache *cache = region->cache;
+    bool sequence = key > 0 && page > region->start && page_is_dirty(cache, key - 1);
+    page_t ahead = region->window < ACCESS_AHEAD ? TRANSFER_PAGES : ACCESS_AHEAD, to = key + (sequence ? 2 * ACCESS_AHEAD : TRANSFER_PAGES);
+    page_t end = key + (region->end - page);
+    uint32_t slot;
+    if (!(frame_record(frame)->flags & FRAME_DIRTY)) {
+        int status = cache_access(cache, key, to < cache_end(cache) ? to : cache_end(cache), cache->size, thread);
+        if (status != K_OK)
+            return status;
+        cache_page_dirty(cache, frame);
+    }
+    for (page_t next = key + 1; sequence && next < key + ahead && next < end && next < cache->granted_to; next++) {
+        if ((slot = cache_slot(cache, next)) == 0)
+            break;
+        cache_page_dirty(cache, slot_frame(slot));
+    }
+    return K_OK;
+}
+
+int cache_page_get(struct region *region, page_t page, bool write, struct thread *thread, frame_t *ret_frame)
+{
     page_t key = region_cache_page(region, page);
-    int status = cache_page(cache, key, true, thread, ret_frame);
-    if (status != K_OK || !write || frame_record(*ret_frame)->flags & FRAME_DIRTY)
+    int status = cache_page(region->cache, key, true, thread, ret_frame);
+    if (status != K_OK || !write)
         return status;
-    page_t to = key + TRANSFER_PAGES < cache_end(cache) ? key + TRANSFER_PAGES : cache_end(cache);
-    status = cache_access(cache, key, to, cache->size, thread);
-    if (status == K_OK)
-        cache_page_dirty(cache, *ret_frame);
-    return status;
+    return window_write(region, page, key, *ret_frame, thread);
 }
 
 unsigned cache_page_allowed(struct region *region, page_t page, unsigned protection, frame_t *ret_frame)

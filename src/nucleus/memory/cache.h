@@ -56,10 +56,7 @@ struct transfer {
     bool stale; /* pull: what comes is outdated already */
     frame_t frames[TRANSFER_PAGES]; /* held */
     struct wait_queue waiters;
-    struct awaited {
-        uint32_t space;
-        host_ticket_t ticket;
-    } *awaited; /* push: the pages are read-only everywhere when these are reported */
+    struct awaited *awaited; /* push: the pages are read-only everywhere when these are reported */
     size_t awaited_count;
 };
 

@@ -66,15 +66,23 @@ static int copy_now(struct copy *copy, const struct tree *tree, page_t from, pag
     return K_OK;
 }
 
-/* The source's pages become read-only wherever they are mapped. */
-static void source_withdraw(struct region *region, page_t from, page_t to)
+/* A window's pages become read-only; the target's are final when that is reported. */
+static int window_withdraw(struct copy *copy, struct region *window, page_t from, page_t to)
 {
-    if (!region->object->shared) {
-        mapping_withdraw(region->space, from, to, HOST_WRITE);
-        if (space_takes_orders(region->space))
-            region->space->protected_at = host_space_ticket(region->space->host);
-        return;
-    }
+    struct vm_space *space = window->space;
+    mapping_withdraw(space, from, to, HOST_WRITE);
+    if (!space_takes_orders(space))
+        return K_OK;
+    space->protected_at = host_space_ticket(space->host);
+    return space_add_source(copy->target, space, space->protected_at);
+}
+
+/* The source's pages become read-only wherever they are mapped. */
+static int source_withdraw(struct copy *copy, struct region *region, page_t from, page_t to)
+{
+    int status = K_OK;
+    if (!region->object->shared)
+        return window_withdraw(copy, region, from, to);
     page_t key = region_object_page(region, from), last = region_object_page(region, to);
     LIST_FOR_EACH(link, &region->object->windows) {
         struct region *window = LIST_OWNER(link, struct region, of_object);
@@ -82,12 +90,10 @@ static void source_withdraw(struct region *region, page_t from, page_t to)
         page_t end = window->object_page + (window->end - window->start);
         if (end > last)
             end = last;
-        if (first >= end)
-            continue;
-        mapping_withdraw(window->space, window->start + (first - window->object_page), window->start + (end - window->object_page), HOST_WRITE);
-        if (space_takes_orders(window->space))
-            window->space->protected_at = host_space_ticket(window->space->host);
+        if (first < end && status == K_OK)
+            status = window_withdraw(copy, window, window->start + (first - window->object_page), window->start + (end - window->object_page));
     }
+    return status;
 }
 
 /* A page that a device may be writing is not shared: the copy gets its own now. */
@@ -128,15 +134,8 @@ static int copy_pages(struct copy *copy, struct region *region, page_t from, pag
     }
     tree_share(&copy->target->own.tree, at, tree, key, to - from);
     if (writable)
-        source_withdraw(region, from, to);
-    return copy_pinned(copy, region, from, to, at - from);
-}
-
-/* The target's pages that the source shares may change until the source's mappings are read-only in fact. */
-static void copy_end(struct copy *copy)
-{
-    copy->target->copy_of = copy->source->id;
-    copy->target->copy_ticket = copy->source->protected_at;
+        status = source_withdraw(copy, region, from, to);
+    return status == K_OK ? copy_pinned(copy, region, from, to, at - from) : status;
 }
 
 /* What a copy of a region is in the target, pages apart. */
@@ -235,7 +234,6 @@ static int space_dup(struct vm_space *target, struct vm_space *source, struct th
         region_free_range(target, target->bottom, target->top);
         return status;
     }
-    copy_end(&copy);
     dup_mappings(target, source);
     budget_keep(target, UINT64_MAX);
     return K_OK;
@@ -336,13 +334,9 @@ static int from_actor(struct thread *thread, bool share)
         return status;
     struct copy copy = copy_begin(target, source, thread);
     status = add_pieces(&copy, from, range, region_options(rgn.options), rgn.opaque, share);
-    if (status != K_OK) {
+    if (status != K_OK)
         region_free_range(target, range.start, range.end);
-        return status;
-    }
-    if (!share)
-        copy_end(&copy);
-    return K_OK;
+    return status;
 }
 
 int64_t call_rgnMapFromActor(struct thread *thread) { return from_actor(thread, true); }

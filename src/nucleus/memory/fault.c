@@ -197,9 +197,23 @@ static void windows_forget(struct object *object, page_t key)
     }
 }
 
-static int copy_shared(struct region *region, page_t page, struct thread *thread)
+/* Can nobody write the pages that this region shares copy-on-write any more? */
+static int region_settled(struct region *region, struct thread *thread)
 {
     int status = space_settled(region->space, thread);
+    if (!region->object->shared)
+        return status;
+    LIST_FOR_EACH(link, &region->object->windows) {
+        struct region *window = LIST_OWNER(link, struct region, of_object);
+        if (status == K_OK)
+            status = space_await(window->space, window->space->protected_at, thread);
+    }
+    return status;
+}
+
+static int copy_shared(struct region *region, page_t page, struct thread *thread)
+{
+    int status = region_settled(region, thread);
     if (status != K_OK)
         return status;
     struct window window = window_around(region, page, frame_free_count() < SCARCE ? 1 : COPY_WINDOW);

@@ -71,8 +71,11 @@ struct vm_space {
     struct quarantine quarantine;
     struct wait_queue reports; /* threads that wait for a report of this space */
     host_ticket_t protected_at; /* after this the pages shared by the last deferred copy are read-only everywhere */
-    uint32_t copy_of;          /* id: until that space has reported copy_ticket, pages shared with it may still change. 0: none */
-    host_ticket_t copy_ticket;
+    struct awaited {
+        uint32_t space;
+        host_ticket_t ticket;
+    } *sources;                /* spaces that this one shares pages with: until they have reported, those may still change */
+    size_t source_count;
     struct pin {
         page_t page;
         frame_t frame;
@@ -95,6 +98,8 @@ int space_pause(struct thread *thread);
 int space_await(struct vm_space *space, host_ticket_t ticket, struct thread *thread);
 /* May pages that this space shares with others be read as final? Same results. */
 int space_settled(struct vm_space *space, struct thread *thread);
+/* Note that pages shared with another space are final when that has reported <ticket>. K_ENOMEM. */
+int space_add_source(struct vm_space *space, const struct vm_space *source, host_ticket_t ticket);
 /* Do what waits to be freed, at most about <budget> pages. True: there is more. */
 bool space_reap(uint64_t budget);
 

@@ -106,6 +106,7 @@ static void space_free(struct vm_space *space)
     by_id[space->id] = NULL;
     pin_remove_all(space);
     free(space->quarantine.entries);
+    free(space->sources);
     free(space->regions);
     free(space);
 }
@@ -158,12 +159,31 @@ int space_await(struct vm_space *space, host_ticket_t ticket, struct thread *thr
 int space_settled(struct vm_space *space, struct thread *thread)
 {
     int status = space_await(space, space->protected_at, thread);
-    if (status != K_OK || space->copy_of == 0)
-        return status;
-    struct vm_space *other = space_by_id(space->copy_of);
-    if (other != NULL)
-        status = space_await(other, space->copy_ticket, thread);
-    if (status == K_OK)
-        space->copy_of = 0;
+    while (status == K_OK && space->source_count > 0) {
+        struct awaited *source = &space->sources[space->source_count - 1];
+        struct vm_space *other = space_by_id(source->space);
+        if (other != NULL)
+            status = space_await(other, source->ticket, thread);
+        if (status == K_OK)
+            space->source_count--;
+    }
     return status;
+}
+
+int space_add_source(struct vm_space *space, const struct vm_space *source, host_ticket_t ticket)
+{
+    if (space == source || !space_takes_orders(source) || host_space_reported(source->host) >= ticket)
+        return K_OK;
+    for (size_t i = 0; i < space->source_count; i++) {
+        if (space->sources[i].space == source->id) {
+            space->sources[i].ticket = ticket;
+            return K_OK;
+        }
+    }
+    struct awaited *sources = realloc(space->sources, (space->source_count + 1) * sizeof *sources);
+    if (sources == NULL)
+        return K_ENOMEM;
+    space->sources = sources;
+    sources[space->source_count++] = (struct awaited){source->id, ticket};
+    return K_OK;
 }

@@ -392,3 +392,23 @@ Test(dup, random_histories_agree_with_full_copies, .timeout = 120)
     for (unsigned i = 0; i < ACTORS; i++)
         check(i);
 }
+
+Test(dup, a_copy_of_shared_memory_waits_for_all_who_could_write_it)
+{
+    struct actor *owner = actor_new(), *writer = actor_new(), *copier = actor_new();
+    allocate(owner, BASE, 1000, RW | K_INHERITSHARE);
+    fill(owner, BASE, 1000, 1);
+    KnRgnDesc rgn = {.startAddr = BASE, .size = PAGES(1000), .options = RW};
+    cr_assert_eq(CALL(writer, rgnMapFromActor, 0, ARG(&rgn), ARG(owner), BASE), K_OK);
+    fill(writer, BASE, 100, 1);
+    fake_space_hold_reports(writer->host, true);
+    cr_assert_eq(CALL(copier, rgnInitFromActor, 0, ARG(&rgn), ARG(owner), BASE), K_OK);
+    cr_expect_eq(vm_fault(thread_of(copier), BASE, true, false), K_BLOCKED);
+    cr_expect_eq(vm_fault(thread_of(owner), BASE, true, false), K_BLOCKED);
+    fake_space_hold_reports(writer->host, false);
+    machines_run();
+    cr_expect_eq(user_write(copier, BASE + 5, 9), K_OK);
+    cr_expect_eq(user_write(owner, BASE + 5, 8), K_OK);
+    cr_expect_eq(user_byte(writer, BASE + 5), 8);
+    cr_expect_eq(user_byte(copier, BASE + 5), 9);
+}

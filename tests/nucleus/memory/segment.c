@@ -540,3 +540,19 @@ Test(segment, random_histories_agree_with_a_flat_file, .timeout = 120)
         }
     }
 }
+
+Test(segment, writing_in_sequence_through_a_window_takes_few_faults)
+{
+    struct actor *actor = actor_new();
+    struct file *file = file_new(PAGES(512));
+    map_file(actor, BASE, 512, RW, file, 0);
+    for (unsigned i = 0; i < 512; i++)
+        user_byte(actor, BASE + PAGES(i));
+    world_faults = 0;
+    for (unsigned i = 0; i < 512; i++)
+        cr_assert_eq(user_write(actor, BASE + PAGES(i), 3), K_OK);
+    cr_expect_leq(world_faults, 60, "%u", world_faults);
+    cr_expect_eq(flush(actor, file), K_OK);
+    for (unsigned i = 0; i < 512; i++)
+        cr_assert_eq(file->bytes[PAGES(i)], 3);
+}
