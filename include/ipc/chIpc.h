@@ -59,8 +59,9 @@ enum { K_HEAD_CALL = 1, K_HEAD_NUCLEUS = 2 /* sent by the Nucleus itself */ };
 enum { K_MSG_TIMER = 64, K_MSG_INTERRUPT = 65, K_MSG_WATCH = 66, K_MSG_ABORTED = 67, K_MSG_MAPPER = 80 /* ..95, see chMapper.h */ };
 typedef struct KnWatchMsg { uint32_t type; /* K_MSG_WATCH */ uint32_t unused; KnUniqueId ui; uint64_t cookie; int32_t reason; char name[K_NAMEMAX]; } KnWatchMsg;
 typedef struct KnIntrMsg { uint32_t type; /* K_MSG_INTERRUPT */ uint32_t intr; uint64_t count; } KnIntrMsg;
-/* Sent to a request's port when the caller of a request that is parked there was aborted or deleted; a thread that
- * serves it (it is its current message) gets threadAbort instead. The answer, if there is one, goes nowhere. */
+/* Sent to a request's port when the caller of a request that is parked there was aborted or deleted, or did not want to wait any longer, unless
+ * the port's own actor did it. The request is gone then: ipcRestore of it is K_EUNKNOWN. (The trap of a thread that is aborted stays, see
+ * <exec/chTrap.h>.) A thread that serves it (it is its current message) gets threadAbort instead, but for a timeout; its answer goes nowhere. */
 typedef struct KnAbortedMsg { uint32_t type; /* K_MSG_ABORTED */ uint32_t unused; KnMsgId id; } KnAbortedMsg;
 
 /* Make a port in an actor; created disabled. Returns its LI, its UI in *ui. */
@@ -116,10 +117,10 @@ int ipcReceive(KnMsgDesc *msg, int *portli, KnTime delay);
 int ipcReply(const KnMsgDesc *msg);
 /* ipcReply (no reply is sent if <reply> is NULL or there is no current message), then ipcReceive. */
 int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime delay);
-/* Park the current message: it stays with its port, and *id names it. K_ENOMSG. K_EFULL: of messages that await no reply, a port keeps K_CPORTQUEUE. */
+/* Park the current message: it stays with its port, and *id names it. K_ENOMSG: there is none, or its caller is gone. K_EFULL: of messages that await no reply, a port keeps K_CPORTQUEUE. */
 int ipcSave(KnMsgId *id);
 /* Make a message that is parked at a port of the caller's actor the current one; one that was current before and not saved is dropped as by ipcReceive.
- * K_EUNKNOWN. */
+ * K_EUNKNOWN: no such message is parked there, its caller may be gone. */
 int ipcRestore(const KnMsgId *id);
 /* Copy the current message's body from bodyOffset on, up to bodySize bytes, and its annex if annexAddr is not NULL. Returns the bytes copied; bodySize
  * becomes the whole body's size. K_ENOMSG, K_EOFFSET, K_EFAULT. K_EUNKNOWN: the body is with the first receiver (a large one that was received whole). */

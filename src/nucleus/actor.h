@@ -17,7 +17,11 @@ enum {
     ACTOR_PORTS_MAX = 4096,
     ACTOR_TIMERS_MAX = 1024,
     ACTOR_WATCHES_MAX = 8192,
-    ACTOR_QUEUED_MAX = 8 << 20 /* bytes of bodies that it sent and nobody has received yet */
+    ACTOR_GROUPS_MAX = 256,
+    ACTOR_QUEUED_MAX = 8 << 20, /* bytes of messages that it sent and that are not dealt with yet */
+    SITE_QUEUED_MAX = 256 << 20, /* of all actors */
+    SITE_THREADS_MAX = 16384,
+    SITE_PORTS_MAX = 65536
 };
 
 struct actor {
@@ -45,7 +49,8 @@ struct actor {
     struct list pending_ports;       /* enabled, with messages */
     struct wait_queue any_receivers; /* threads that receive from any enabled port */
     unsigned watching;               /* watches that it asked for */
-    size_t queued;                   /* bytes of bodies, see ACTOR_QUEUED_MAX */
+    unsigned groups;                 /* that it made */
+    size_t queued;                   /* bytes, see ACTOR_QUEUED_MAX */
 };
 
 /* NULL: no such actor, or the key is wrong. <cap> as copied in; cleared cap: <self>. */

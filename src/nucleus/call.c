@@ -181,7 +181,7 @@ void call_execute(struct thread *thread)
         ASSERT(thread->state == THREAD_WAITING && thread->work == WORK_CALL);
         return;
     }
-    if (result != CALL_NO_RETURN) {
+    if (result != CALL_NO_RETURN && thread->state != THREAD_DEAD) {
         call_finish(thread, result);
         return;
     }

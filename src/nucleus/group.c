@@ -168,8 +168,9 @@ int64_t call_grpAllocate(struct thread *thread)
     int status = call_out(thread, thread->call.arg[1], &probe, sizeof probe);
     if (status != K_OK)
         return status == 1 ? K_EINVAL : status;
-    if (groups.count >= GROUPS_MAX)
+    if (groups.count >= GROUPS_MAX || thread->actor->groups >= ACTOR_GROUPS_MAX)
         return K_ELIMIT;
+    size_t before = groups.count;
     struct group *group = NULL;
     if (options == K_DYNAMIC) {
         KnCap cap = cap_new(K_UIGROUP);
@@ -180,6 +181,7 @@ int64_t call_grpAllocate(struct thread *thread)
     }
     if (status != K_OK)
         return status;
+    thread->actor->groups += groups.count > before;
     return call_out(thread, thread->call.arg[1], &group->cap, sizeof group->cap);
 }
 

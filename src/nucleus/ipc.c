@@ -232,7 +232,7 @@ static int send_to_port(struct thread *thread, const struct sending *sending, ui
     *ret_id = message->id;
     status = hand_over(thread, sending, message);
     if (status == K_EAGAIN) {
-        status = message_charge(message, thread->actor, sending->desc.bodySize);
+        status = message_charge(message, thread->actor);
         if (status == K_OK)
             status = take_body(thread, message, &sending->desc);
         if (status == K_OK)
@@ -254,13 +254,13 @@ static int send_to_group(struct thread *thread, struct sending *sending)
     struct port *port = NULL;
     while (status == K_OK && (port = group_next(sending->group, port)) != NULL) {
         struct message *copy = port_is_full(port) ? NULL : message_new();
-        if (copy == NULL || message_charge(copy, thread->actor, model->body_size) != K_OK) {
-            if (copy != NULL)
-                message_free(copy);
+        if (copy == NULL)
             continue;
-        }
         message_copy(copy, model);
-        port_deliver(port, copy);
+        if (message_charge(copy, thread->actor) == K_OK)
+            port_deliver(port, copy);
+        else
+            message_free(copy);
     }
     message_free(model);
     return status;
@@ -433,6 +433,8 @@ int64_t call_ipcReceive(struct thread *thread)
 
 /* ---- replying ---- */
 
+/* The request is dealt with when a reply function returns K_OK; it and the caller may be gone then, and so may the thread that replied. */
+
 /* Straight into the memory of a caller that waits. K_EAGAIN: something of it is not at hand. */
 static int reply_direct(struct thread *thread, const KnMsgDesc *desc, const uint8_t *annex,
                         struct thread *caller)
@@ -472,15 +474,19 @@ static int reply_kept(struct thread *thread, const KnMsgDesc *desc, const uint8_
 }
 
 static int reply_to_thread(struct thread *thread, const KnMsgDesc *desc, const uint8_t *annex,
-                           struct call_record *record)
+                           struct call_record *record, struct message *request)
 {
     struct thread *caller = LIST_OWNER(record, struct thread, calling);
     int status = reply_direct(thread, desc, annex, caller);
-    return status == K_EAGAIN ? reply_kept(thread, desc, annex, caller) : status;
+    if (status == K_EAGAIN)
+        status = reply_kept(thread, desc, annex, caller);
+    if (status == K_OK)
+        message_free(request);
+    return status;
 }
 
 static int reply_to_trap(struct thread *thread, const KnMsgDesc *desc, const uint8_t *annex,
-                         struct call_record *record)
+                         struct call_record *record, struct message *request)
 {
     struct thread *caller = LIST_OWNER(record, struct thread, calling);
     uint8_t body[CALL_SCRATCH];
@@ -494,6 +500,7 @@ static int reply_to_trap(struct thread *thread, const KnMsgDesc *desc, const uin
                             desc->bodySize);
     if (status != K_OK)
         return status;
+    message_free(request);
     call_record_close(record);
     trap_reply(caller, &reply, body, desc->bodySize);
     return K_OK;
@@ -530,15 +537,15 @@ static int reply_current(struct thread *thread, const KnMsgDesc *desc)
             return status;
     }
     struct call_record *record = call_record_find(request->id);
-    int status = K_OK; /* without a record: nobody waits any more, the reply goes nowhere */
-    if (record != NULL && record->kind == CALL_BY_NUCLEUS)
+    if (record == NULL) {
+        message_free(request); /* nobody waits any more, the reply goes nowhere */
+        return K_OK;
+    }
+    if (record->kind == CALL_BY_NUCLEUS)
         return reply_to_nucleus(thread, desc, annex, record, request);
-    if (record != NULL)
-        status = record->kind == CALL_FOR_TRAP ? reply_to_trap(thread, desc, annex, record)
-                                               : reply_to_thread(thread, desc, annex, record);
-    if (status == K_OK)
-        message_free(request);
-    return status;
+    if (record->kind == CALL_FOR_TRAP)
+        return reply_to_trap(thread, desc, annex, record, request);
+    return reply_to_thread(thread, desc, annex, record, request);
 }
 
 int64_t call_ipcReply(struct thread *thread)
@@ -559,6 +566,8 @@ int64_t call_ipcReplyReceive(struct thread *thread)
             status = reply_current(thread, &desc);
         if (status < 0 && status != K_ENOMSG)
             return status;
+        if (thread->state == THREAD_DEAD)
+            return CALL_NO_RETURN; /* the reply ended its own actor */
         thread->call.progress[STAGE] = SENT;
         message_drop_current(thread);
     }
@@ -573,6 +582,10 @@ int64_t call_ipcSave(struct thread *thread)
     if (message == NULL)
         return K_ENOMSG;
     bool is_call = (message->flags & K_HEAD_CALL) != 0;
+    if (is_call && call_record_find(message->id) == NULL) {
+        message_free(message); /* its caller is gone */
+        return K_ENOMSG;
+    }
     if (!is_call && message->port->parked_sends >= K_CPORTQUEUE)
         return K_EFULL;
     int status = call_out(thread, thread->call.arg[0], &message->id, sizeof message->id);

@@ -14,6 +14,7 @@
 
 static struct table messages, records;
 static KnMsgId last_id;
+static size_t queued_in_all; /* bytes that senders pay for */
 
 struct message *message_new(void)
 {
@@ -57,6 +58,26 @@ static void message_unlink(struct message *message)
     message->holder = NULL;
     message->port = NULL;
     message->place = MESSAGE_NOWHERE;
+}
+
+int message_charge(struct message *message, struct actor *sender)
+{
+    size_t size = sizeof *message + message->body_size;
+    if (size > ACTOR_QUEUED_MAX - sender->queued || size > SITE_QUEUED_MAX - queued_in_all)
+        return K_EFULL;
+    sender->queued += size;
+    queued_in_all += size;
+    message->charged = size;
+    return K_OK;
+}
+
+static void message_uncharge(struct message *message)
+{
+    struct actor *sender = message->charged == 0 ? NULL : actor_by_ui(&message->src_actor);
+    if (sender != NULL)
+        sender->queued -= message->charged;
+    queued_in_all -= message->charged;
+    message->charged = 0;
 }
 
 void message_free(struct message *message)
@@ -140,23 +161,6 @@ void body_unref(struct body *body)
         free(body);
 }
 
-int message_charge(struct message *message, struct actor *sender, size_t size)
-{
-    if (size > ACTOR_QUEUED_MAX - sender->queued)
-        return K_EFULL;
-    sender->queued += size;
-    message->charged = size;
-    return K_OK;
-}
-
-void message_uncharge(struct message *message)
-{
-    struct actor *sender = message->charged == 0 ? NULL : actor_by_ui(&message->src_actor);
-    if (sender != NULL)
-        sender->queued -= message->charged;
-    message->charged = 0;
-}
-
 void call_record_open(struct call_record *record, KnMsgId id, enum call_kind kind)
 {
     ASSERT(record->id == 0);
@@ -217,17 +221,18 @@ void message_tell_aborted(struct message *message)
     port_deliver(port, note);
 }
 
-void call_record_abandon(struct call_record *record, bool tell)
+void call_record_abandon(struct call_record *record, bool abort)
 {
     struct message *message = message_find(record->id);
     enum call_kind kind = record->kind;
     call_record_close(record);
     if (message == NULL)
         return;
-    if (message->place == MESSAGE_QUEUED)
-        message_free(message);
-    else if (tell && message->place == MESSAGE_PARKED)
-        message_tell_aborted(message);
-    else if (tell && kind == CALL_BY_THREAD)
-        thread_abort(message->holder);
+    if (message->place == MESSAGE_CURRENT) {
+        if (abort && kind == CALL_BY_THREAD)
+            thread_abort(message->holder);
+        return;
+    }
+    message_tell_aborted(message);
+    message_free(message);
 }

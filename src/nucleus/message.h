@@ -64,9 +64,8 @@ size_t message_count(void);
 
 struct body *body_new(size_t size); /* NULL: no memory */
 void body_unref(struct body *body); /* takes NULL */
-/* The sender pays for what it leaves in others' queues. */
-int message_charge(struct message *message, struct actor *sender, size_t size);
-void message_uncharge(struct message *message);
+/* The sender pays for what it leaves in others' queues, until the message is freed. K_EFULL. */
+int message_charge(struct message *message, struct actor *sender);
 
 /* Call records. */
 void call_record_open(struct call_record *record, KnMsgId id, enum call_kind kind);
@@ -75,9 +74,9 @@ struct call_record *call_record_find(KnMsgId id); /* NULL: nobody waits any more
 size_t call_record_count(void);
 /* Whoever waits gets <status> instead of a reply. */
 void call_record_fail(struct call_record *record, int status);
-/* The caller gives up: a queued message vanishes; the thread that serves it is aborted, or, if it is parked, its port is told (not if the
- * port's own actor does this). <tell> false (a timeout): the server learns nothing. */
-void call_record_abandon(struct call_record *record, bool tell);
+/* The caller gives up: a queued or parked message vanishes, and of a parked one the port is told, unless the port's own actor does this. With <abort>
+ * (false: a timeout) the thread that serves it is aborted. */
+void call_record_abandon(struct call_record *record, bool abort);
 /* Tell the port where a parked message is that its caller gave it up. */
 void message_tell_aborted(struct message *message);
 

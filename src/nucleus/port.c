@@ -45,6 +45,8 @@ static void port_init(struct port *port, struct actor *actor, const KnUniqueId *
 
 int port_create(struct actor *actor, const KnUniqueId *ui, bool is_default, struct port **ret_port)
 {
+    if (ports.count >= SITE_PORTS_MAX)
+        return K_ELIMIT;
     struct port *port = calloc(1, sizeof *port);
     if (port == NULL)
         return K_ENOMEM;

@@ -58,9 +58,9 @@ static void thread_init(struct thread *thread, struct actor *actor, const KnSche
 
 int thread_create(struct actor *actor, const KnSched *sched, struct thread **ret_thread)
 {
-    struct thread *thread = calloc(1, sizeof *thread);
+    struct thread *thread = threads_alive < SITE_THREADS_MAX ? calloc(1, sizeof *thread) : NULL;
     if (thread == NULL)
-        return K_ENOMEM;
+        return threads_alive < SITE_THREADS_MAX ? K_ENOMEM : K_ELIMIT;
     thread_init(thread, actor, sched);
     int status = deadline_init(&thread->timeout, thread_timed_out);
     if (status != K_OK)

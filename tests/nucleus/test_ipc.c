@@ -169,7 +169,7 @@ Test(ipc, one_sender_cannot_fill_the_memory_of_the_site)
     while (sent < 1000 && (status = DO(client, ipcSend, out, 0, to(client, &service))) == K_OK)
         sent++;
     cr_assert_eq(status, K_EFULL);
-    cr_assert_eq(sent, ACTOR_QUEUED_MAX / sizeof body);
+    cr_assert_eq(sent, ACTOR_QUEUED_MAX / (sizeof body + sizeof(struct message)));
     cr_assert_eq(receive_by(server, service_li, K_NODELAY, NULL), 65536);
     receive_by(server, service_li, K_NODELAY, NULL);
     cr_assert_eq(DO(client, ipcSend, out, 0, to(client, &service)), K_OK);
@@ -411,8 +411,7 @@ Test(ipc, the_port_of_a_parked_request_is_told_of_its_abort)
     get(server->actor, (uint64_t)message_desc(server->actor, desc).annexAddr, &note, sizeof note);
     cr_assert_eq(note.type, K_MSG_ABORTED);
     cr_assert_eq(note.id, id);
-    cr_assert_eq(DO(server, ipcRestore, PUT(server->actor, id)), K_OK);
-    cr_assert_eq(reply_by(server, 0, NULL, 0), K_OK);
+    cr_assert_eq(DO(server, ipcRestore, PUT(server->actor, id)), K_EUNKNOWN);
 }
 
 Test(ipc, the_port_of_a_parked_request_is_told_of_its_callers_death)
@@ -425,8 +424,29 @@ Test(ipc, the_port_of_a_parked_request_is_told_of_its_callers_death)
     uint64_t desc;
     cr_assert_eq(receive_by(server, service_li, K_NODELAY, &desc), 0);
     cr_assert_eq((uint32_t)message_annex(server->actor, desc), K_MSG_ABORTED);
-    cr_assert_eq(DO(server, ipcRestore, PUT(server->actor, id)), K_OK);
-    cr_assert_eq(reply_by(server, 0, NULL, 0), K_OK);
+    cr_assert_eq(DO(server, ipcRestore, PUT(server->actor, id)), K_EUNKNOWN);
+}
+
+Test(ipc, the_port_of_a_parked_request_is_told_when_its_caller_waits_no_longer)
+{
+    two_actors();
+    receive_by(server, service_li, K_FOREVER, NULL);
+    call_word(client, &service, 1, 0, 5 * MS);
+    KnMsgId id = save(server);
+    pass(5 * MS);
+    cr_assert_eq(result_of(client), K_ETIMEOUT);
+    cr_assert_eq(receive_by(server, service_li, K_NODELAY, NULL), 0);
+    cr_assert_eq(DO(server, ipcRestore, PUT(server->actor, id)), K_EUNKNOWN);
+}
+
+Test(ipc, a_request_whose_caller_is_gone_cannot_be_parked)
+{
+    two_actors();
+    receive_by(server, service_li, K_FOREVER, NULL);
+    call_word(client, &service, 1, 0, K_FOREVER);
+    actor_kill(client->actor, K_OK, NULL);
+    cr_assert_eq(DO(server, ipcSave, room(server->actor, 8)), K_ENOMSG);
+    cr_assert_eq(message_count(), 0);
 }
 
 /* ---- parking ---- */

@@ -374,6 +374,42 @@ Test(traps, a_stranger_s_abort_of_a_parked_trap_is_told_to_the_handler)
     cr_assert(waits(program));
 }
 
+/* ---- a handler in the same actor ---- */
+
+Test(traps, a_reply_may_end_the_actor_of_who_replies)
+{
+    program = user_new();
+    handler = thread_new(program->actor);
+    KnTrapConnect connect = { .what = K_CONNECT_EXCEPTION, .port = program->actor->default_port->ui };
+    cr_assert_eq(DO(handler, actorTrapConnect, 0, PUT(handler->actor, connect)), K_OK);
+    fault_by(program, 0xbad123, true);
+    take_trap();
+    KnTrapReply reply = { .action = K_DO_REFLECT };
+    uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
+    memcpy(annex, &reply, sizeof reply);
+    KnMsgDesc desc = { .annexAddr = (void *)put(handler->actor, annex, sizeof annex) };
+    int li = 0;
+    cr_assert_eq(DO(handler, ipcReplyReceive, PUT(handler->actor, desc), message(handler->actor, 0, NULL, 0, 0), PUT(handler->actor, li),
+                    (uint64_t)K_FOREVER),
+                 K_BLOCKED);
+    cr_assert_eq(actor_count_existing(), 0);
+}
+
+Test(traps, a_trap_of_a_deleted_thread_is_gone_for_its_handler)
+{
+    connected_pair(K_CONNECT_TRAP);
+    trap_by(program, 39, arguments);
+    take_trap();
+    KnMsgId id;
+    uint64_t at = room(handler->actor, 8);
+    cr_assert_eq(DO(handler, ipcSave, at), K_OK);
+    get(handler->actor, at, &id, 8);
+    cr_assert_eq(DO(handler, actorDelete, cap_of(program->actor, handler->actor)), K_OK);
+    cr_assert_eq(receive_by(handler, 0, K_NODELAY, NULL), K_ETIMEOUT, "it did it itself");
+    cr_assert_eq(DO(handler, ipcRestore, PUT(handler->actor, id)), K_EUNKNOWN);
+    cr_assert_eq(message_count(), 0);
+}
+
 /* ---- the handler's death ---- */
 
 Test(traps, an_actor_whose_handler_dies_is_deleted_at_its_next_trap_or_at_once)
