@@ -60,7 +60,7 @@ static void touch(long pages)
     rgnFree(K_MYACTOR, &region);
 }
 
-static int answer(void)
+static void answer(void)
 {
     KnUniqueId ui;
     uiBuild(&ui, K_UISTATPORT, 0, STAMP);
@@ -85,7 +85,7 @@ static void show(const char *name, double value)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "answer") == 0)
-        return answer();
+        answer();
     uiBuild(&server.target, K_UISTATPORT, 0, STAMP);
     threadDelay(20000000);
     show("gate_call", best_of(null_call, 20000));
