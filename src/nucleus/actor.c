@@ -210,6 +210,7 @@ static struct list lingering = { &lingering, &lingering };
 
 static void actor_finish(struct actor *actor)
 {
+    nucleus_want_idle_work(); /* its space goes when nothing of it is pinned any more */
     actors_exist--;
     actor_free(actor);
 }

@@ -17,7 +17,7 @@
 #include "random.h"
 #include "ui.h"
 
-#define GROUP_MEMBERS_MAX 1024u
+#define GROUP_MEMBERS_MAX 256u /* a broadcast is one step */
 #define GROUPS_PER_PORT_MAX 64u
 #define GROUPS_MAX 65536u
 
@@ -106,17 +106,26 @@ static bool member_fits(const struct port *port, unsigned mode, const KnUniqueId
     return !uiEqual(&port->ui, co_target);
 }
 
+/* A member with room in its queue goes before one without, whose turn it would be. */
 struct port *group_choose(struct group *group, unsigned mode, const KnUniqueId *co_target)
 {
+    struct membership *chosen = NULL;
     LIST_FOR_EACH(link, &group->members) {
         struct membership *membership = LIST_OWNER(link, struct membership, of_group);
         if (!member_fits(membership->port, mode, co_target))
             continue;
-        list_remove(&membership->of_group);
-        list_append(&group->members, &membership->of_group);
-        return membership->port;
+        if (chosen == NULL)
+            chosen = membership;
+        if (!port_is_full(membership->port)) {
+            chosen = membership;
+            break;
+        }
     }
-    return NULL;
+    if (chosen == NULL)
+        return NULL;
+    list_remove(&chosen->of_group);
+    list_append(&group->members, &chosen->of_group);
+    return chosen->port;
 }
 
 static struct membership *membership_find(struct group *group, const struct port *port)

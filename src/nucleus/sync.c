@@ -8,7 +8,6 @@
 #include "vm.h"
 
 #define BUCKETS 1024u
-#define WAKES_MAX 4096u /* in one call: a step stays short */
 
 static struct wait_queue buckets[BUCKETS];
 static bool buckets_ready;
@@ -95,7 +94,7 @@ int64_t call_syncWake(struct thread *thread)
     int status = read_word(thread, arg[0], &word, key);
     if (status != K_OK)
         return status;
-    return wake(key, (uint32_t)arg[1] < WAKES_MAX ? (uint32_t)arg[1] : WAKES_MAX, (uint32_t)arg[2]);
+    return wake(key, (uint32_t)arg[1], (uint32_t)arg[2]);
 }
 
 static uint32_t requeue(const uint64_t from[2], const uint64_t to[2], uint32_t count)
@@ -134,7 +133,6 @@ int64_t call_syncRequeue(struct thread *thread)
     if (!(arg[5] & K_SYNC_NOCOMPARE) &&
         __atomic_load_n(word, __ATOMIC_SEQ_CST) != (uint32_t)arg[4])
         return K_EAGAIN;
-    uint32_t most = (uint32_t)arg[2] < WAKES_MAX ? (uint32_t)arg[2] : WAKES_MAX;
     uint32_t woken = wake(from, (uint32_t)arg[1], UINT32_MAX);
-    return woken + requeue(from, to, most);
+    return woken + requeue(from, to, (uint32_t)arg[2]);
 }

@@ -2,6 +2,8 @@
 #include "device.h"
 #include "site.h"
 
+#include <string.h>
+
 static struct {
     uint32_t last_offset;
     uint64_t last_value;
@@ -140,4 +142,25 @@ Test(devices, a_device_whose_memory_is_in_use_keeps_its_dead_driver)
     pass(5 * MS);
     cr_assert_eq(actor_count_existing(), 1);
     cr_assert_eq(DO(other, deviceOpen, 0), K_OK);
+}
+
+Test(devices, memory_that_a_device_works_on_outlives_its_driver)
+{
+    struct actor *actor = driver->actor;
+    uint64_t at = (room(actor, 8192) + 4095) & ~4095ull;
+    DO(driver, deviceOpen, 0);
+    uint8_t *bytes = vm_pin(actor, at, 4096, true);
+    cr_assert_not_null(bytes);
+    device.busy = true;
+    actor_kill(actor, K_OK, NULL);
+    for (int i = 0; i < 100; i++)
+        pass(100 * US);
+    uint64_t frames, free, cached;
+    vm_counts(&frames, &free, &cached);
+    cr_assert_eq(frames - free, 1, "the pinned frame, and no other, is still in use: %lu", frames - free);
+    memset(bytes, 1, 4096);
+    vm_unpin(actor, at, 4096);
+    device.busy = false;
+    pass(5 * MS);
+    cr_assert_eq(actor_count_existing(), 0);
 }

@@ -84,6 +84,16 @@ Test(groups, functional_mode_takes_each_in_its_turn)
     cr_assert_eq(all, 7);
 }
 
+Test(groups, a_member_with_a_full_queue_is_passed_over)
+{
+    three_members();
+    for (unsigned i = 0; i < K_CPORTQUEUE; i++)
+        DO(sender, ipcSend, message(sender->actor, 1, NULL, 0, 0), 0, dest_to(sender->actor, &port[1], 0));
+    for (int i = 0; i < 10; i++)
+        cr_assert_eq(send(K_FUNCMODE, NULL), K_OK);
+    cr_assert_eq(port_find(&port[0])->queued + port_find(&port[2])->queued, 10);
+}
+
 Test(groups, associative_mode_wants_the_same_site)
 {
     three_members();

@@ -119,9 +119,15 @@ static bool space_step(struct vm_space *space, uint64_t budget)
     space->dying_at = mapping_forget(space, space->dying_at, budget);
     if (space->dying_at < space->top)
         return true;
-    if (space->actor == NULL)
+    if (space->actor == NULL && space->pin_count == 0)
         space_free(space);
     return false;
+}
+
+/* Nothing but pages that a device still works on is left of it. */
+static bool space_is_pinned(const struct vm_space *space)
+{
+    return space->actor == NULL && space->dying_at >= space->top && space->pin_count > 0;
 }
 
 bool space_reap(uint64_t budget)
@@ -129,7 +135,7 @@ bool space_reap(uint64_t budget)
     bool more = tree_reap(budget);
     LIST_FOR_EACH_SAFE(link, following, &dying) {
         struct vm_space *space = LIST_OWNER(link, struct vm_space, of_dying);
-        if (space->host == NULL)
+        if (space->host == NULL && !space_is_pinned(space))
             return space_step(space, budget) || more || following != &dying;
     }
     return more;
