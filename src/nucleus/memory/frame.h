@@ -27,7 +27,8 @@ enum frame_flags {
     FRAME_CHAINED = 0x10,  /* <mappings> is a chain, see mapping.c */
     FRAME_DIRTY = 0x20,    /* of a segment: its mapper has not yet got it */
     FRAME_CLEANING = 0x40, /* is on the way to its mapper */
-    FRAME_RECENT = 0x80    /* of a segment: used since the clock hand was here */
+    FRAME_RECENT = 0x80,   /* of a segment: used since the clock hand was here */
+    FRAME_CROWDED = 0x100  /* mapped so often that the chain was given up */
 };
 
 struct frame {
@@ -35,7 +36,7 @@ struct frame {
     uint16_t flags;
     uint8_t order; /* of a free block; in use: how often it is pinned, see pin.c */
     uint8_t kind;  /* of a free block: the list it is in */
-    uint32_t next, previous; /* free: its list. Page of a segment: the list of all of them, in order of use */
+    uint32_t next, previous; /* free: its list. Page of a segment: the list of all of them, in order of use. Chained: <next> is its length */
     union {
         struct {
             uint32_t cache, page; /* number of the local cache; page of the segment */

@@ -8,8 +8,9 @@
 #include "pressure.h"
 
 /* From a frame to its mappings. An anonymous frame mapped once, by far the most frequent case, has it in its record: (space << 35 | page);
- * one mapped more often has a chain of links there. */
+ * one mapped more often has a chain of links there. One that is mapped very often (it is shared, or an actor plays) has none: its mappings are found by a search. */
 #define WHERE_SHIFT 35
+#define CHAIN_MAX 64
 struct mapping_link {
     uint64_t where;
     struct mapping_link *next;
@@ -58,26 +59,40 @@ static void link_free(struct mapping_link *link)
     free_link_count++;
 }
 
+static void chain_give_up(struct frame *record)
+{
+    for (struct mapping_link *link = (struct mapping_link *)record->mappings, *next; link != NULL; link = next) {
+        next = link->next;
+        link_free(link);
+    }
+    record->mappings = 0;
+    record->flags = (record->flags & ~FRAME_CHAINED) | FRAME_CROWDED;
+}
+
 static void reverse_add(frame_t frame, uint64_t where)
 {
     struct frame *record = frame_record(frame);
-    if (record->flags & FRAME_CACHE)
+    if (record->flags & (FRAME_CACHE | FRAME_CROWDED))
         return;
     if (record->mappings == 0) {
         record->mappings = where;
         return;
     }
     struct mapping_link *chain = (struct mapping_link *)record->mappings;
-    if (!(record->flags & FRAME_CHAINED))
+    if (!(record->flags & FRAME_CHAINED)) {
         chain = link_new(record->mappings, NULL);
-    record->flags |= FRAME_CHAINED;
+        record->flags |= FRAME_CHAINED;
+        record->next = 1;
+    }
     record->mappings = (uint64_t)link_new(where, chain);
+    if (++record->next > CHAIN_MAX)
+        chain_give_up(record);
 }
 
 static void reverse_remove(frame_t frame, uint64_t where)
 {
     struct frame *record = frame_record(frame);
-    if (record->flags & FRAME_CACHE)
+    if (record->flags & (FRAME_CACHE | FRAME_CROWDED))
         return;
     if (!(record->flags & FRAME_CHAINED)) {
         record->mappings = 0;
@@ -88,6 +103,7 @@ static void reverse_remove(frame_t frame, uint64_t where)
         struct mapping_link *link = *place;
         if (link->where == where) {
             *place = link->next;
+            record->next--;
             link_free(link);
             break;
         }
@@ -100,11 +116,25 @@ static void reverse_remove(frame_t frame, uint64_t where)
     }
 }
 
+static void search_each(frame_t frame, mapping_visit *visit, void *argument)
+{
+    uint32_t entry;
+    LIST_FOR_EACH(of_all, &all_spaces) {
+        struct vm_space *space = LIST_OWNER(of_all, struct vm_space, of_all);
+        for (page_t page = 0; tree_next(&space->table, &page, space->top, &entry); page++) {
+            if (entry_frame(entry) == frame)
+                visit(space, page, argument);
+        }
+    }
+}
+
 void mapping_each(frame_t frame, mapping_visit *visit, void *argument)
 {
     struct frame *record = frame_record(frame);
     uint64_t where = record->mappings;
-    if (record->flags & FRAME_CHAINED) {
+    if (record->flags & FRAME_CROWDED) {
+        search_each(frame, visit, argument);
+    } else if (record->flags & FRAME_CHAINED) {
         for (struct mapping_link *link = (struct mapping_link *)where, *next; link != NULL; link = next) {
             next = link->next;
             visit(space_by_id(link->where >> WHERE_SHIFT), link->where & ((1ull << WHERE_SHIFT) - 1), argument);

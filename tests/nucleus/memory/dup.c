@@ -412,3 +412,41 @@ Test(dup, a_copy_of_shared_memory_waits_for_all_who_could_write_it)
     cr_expect_eq(user_byte(writer, BASE + 5), 8);
     cr_expect_eq(user_byte(copier, BASE + 5), 9);
 }
+
+static void count_mapping(struct vm_space *space, page_t page, void *argument)
+{
+    cr_assert_neq(mapping_get(space, page), 0);
+    ++*(unsigned *)argument;
+}
+
+static unsigned mappings_of(struct actor *actor, vaddr_t at)
+{
+    unsigned count = 0;
+    mapping_each(entry_frame(mapping_get(actor->vm, PAGE_OF(at))), count_mapping, &count);
+    return count;
+}
+
+Test(dup, every_mapping_of_a_frame_is_found)
+{
+    struct actor *actor = actor_new();
+    allocate(actor, BASE, 1000, RW);
+    fill(actor, BASE, 1000, 1);
+    cr_expect_eq(mappings_of(actor, BASE), 1);
+    struct actor *child[5];
+    for (unsigned i = 0; i < 5; i++) {
+        child[i] = fork_of(actor);
+        user_byte(child[i], BASE);
+        cr_expect_eq(mappings_of(actor, BASE), 2 + i);
+    }
+    actor_end(child[2]);
+    frames_in_use();
+    cr_expect_eq(mappings_of(actor, BASE), 5);
+    allocate(actor, BASE + PAGES(5000), 1, RW);
+    user_write(actor, BASE + PAGES(5000), 1);
+    for (unsigned i = 1; i < 300; i++) {
+        KnRgnDesc rgn = {.startAddr = BASE + PAGES(5000 + 2 * i), .size = PAGES(1), .options = RW};
+        cr_assert_eq(CALL(actor, rgnMapFromActor, 0, ARG(&rgn), 0, BASE + PAGES(5000)), K_OK);
+        user_write(actor, rgn.startAddr, 1);
+        cr_assert_eq(mappings_of(actor, BASE + PAGES(5000)), i + 1);
+    }
+}
