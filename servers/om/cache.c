@@ -49,6 +49,7 @@ struct cache *cache_open(struct blockdev *device, uint32_t block_size, size_t li
     cache->device = device;
     cache->block_size = block_size;
     cache->limit = limit;
+    cache->missed = CACHE_NONE;
     list_init(&cache->recent);
     list_init(&cache->changed);
     list_init(&cache->logged);
@@ -137,7 +138,7 @@ static struct cache_block *block_create(struct cache *cache, uint64_t number)
     return block;
 }
 
-/* The block, read from the disk when it is not here and `whole` (it is overwritten anyway) is false. */
+/* The block; read from the disk if it is not here, unless it is overwritten anyway (`whole`). */
 static int block_get(struct cache *cache, uint64_t number, bool whole, struct cache_block **ret)
 {
     struct cache_block *block = cache_find(cache, number);
@@ -151,6 +152,10 @@ static int block_get(struct cache *cache, uint64_t number, bool whole, struct ca
     }
     if (number >= cache->device->size / cache->block_size)
         return -EIO;
+    if (cache->looking && !whole) {
+        cache->missed = number;
+        return -EAGAIN;
+    }
     block = block_create(cache, number);
     if (block == NULL)
         return -ENOMEM;
@@ -238,6 +243,14 @@ int cache_write(struct cache *cache, uint64_t offset, const void *data, size_t l
         length -= step;
     }
     return 0;
+}
+
+void cache_insert(struct cache *cache, uint64_t number, const void *data)
+{
+    struct cache_block *block;
+
+    if (cache_find(cache, number) == NULL && block_get(cache, number, true, &block) == 0)
+        memcpy(block->data, data, cache->block_size);
 }
 
 void cache_forget(struct cache *cache, uint64_t number)

@@ -46,20 +46,25 @@ struct cache {
     struct cache_block **buckets;
     size_t   bucket_count;          /* a power of two */
     bool     compare;               /* writing what is there already changes nothing */
+    bool     looking;               /* a block that is not here is not read, but noted: -EAGAIN */
+    uint64_t missed;                /* that block, or CACHE_NONE */
 };
+#define CACHE_NONE UINT64_MAX
 
 /* Returns NULL without memory. The device stays the caller's. */
 struct cache *cache_open(struct blockdev *device, uint32_t block_size, size_t limit);
 /* What is dirty is lost. */
 void cache_close(struct cache *cache);
 
-/* Copy bytes out of, or into, the metadata: any offset, any length, 0 or -EIO, -ENOMEM, -EROFS.
- * A write makes blocks dirty. */
+/* Copy bytes out of, or into, the metadata: any offset, any length, 0 or -EIO, -ENOMEM, -EROFS,
+ * -EAGAIN (while looking). A write makes blocks dirty. */
 int cache_read(struct cache *cache, uint64_t offset, void *data, size_t length);
 int cache_write(struct cache *cache, uint64_t offset, const void *data, size_t length);
 
 /* The block if it is in the cache, else NULL. */
 struct cache_block *cache_find(struct cache *cache, uint64_t number);
+/* A block as it is on the disk; nothing happens if it is here. */
+void cache_insert(struct cache *cache, uint64_t number, const void *data);
 /* Out of the cache, whatever state it is in: the block is no metadata any more. */
 void cache_forget(struct cache *cache, uint64_t number);
 /* Contents that differ from the disk and stay so (a journal replayed without writing). */

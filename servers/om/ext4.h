@@ -174,6 +174,9 @@ int ext4_written_record_all(struct ext4 *ext4);
 int ext4_room(struct ext4 *ext4, uint64_t blocks);
 bool ext4_metadata_room(struct ext4 *ext4);
 
+/* [w] Get the block that a look missed (fs_operations.fetch). */
+bool ext4_fetch(struct fs *fs);
+
 /* Something failed in the middle of a change: keep the disk as it is. Returns `error`. */
 int ext4_broken(struct ext4 *ext4, int error, const char *doing);
 

@@ -176,14 +176,17 @@ static int map_runs(struct map *map, uint64_t start, uint64_t end, struct run *r
 /* Reading ------------------------------------------------------------------------- */
 
 /* Blocks that only the cache has right (a journal replayed without writing). */
-static void overlay_read(struct ext4 *ext4, const struct run *run, uint8_t *data)
+static void overlay_read(struct ext4 *ext4, const struct run *runs, size_t count, uint64_t start,
+                         uint8_t *data)
 {
-    for (uint64_t n = 0; n < run->count; n++) {
-        struct cache_block *block = cache_find(ext4->cache, run->physical + n);
+    for (size_t i = 0; i < count && ext4->cache->overlay_count != 0; i++)
+        for (uint64_t n = 0; runs[i].physical != 0 && !runs[i].unwritten && n < runs[i].count; n++) {
+            struct cache_block *block = cache_find(ext4->cache, runs[i].physical + n);
 
-        if (block != NULL && block->overlay)
-            memcpy(data + n * block_size(ext4), block->data, block_size(ext4));
-    }
+            if (block != NULL && block->overlay)
+                memcpy(data + (runs[i].logical - start + n) * block_size(ext4), block->data,
+                       block_size(ext4));
+        }
 }
 
 static int runs_read(struct ext4 *ext4, const struct run *runs, size_t count, uint64_t start,
@@ -201,52 +204,72 @@ static int runs_read(struct ext4 *ext4, const struct run *runs, size_t count, ui
         error = blockdev_read(ext4->device, runs[i].physical * block_size(ext4), to, length);
         if (error != 0)
             return error;
-        if (ext4->cache->overlay_count != 0)
-            overlay_read(ext4, &runs[i], to);
     }
     return 0;
 }
 
-/* Whole blocks of a file: [start, end). The transfer has begun; the lock is let go. */
-static int blocks_read(struct ext4 *ext4, uint32_t number, struct ext4_inode *inode, uint64_t start,
-                       uint64_t end, uint8_t *data)
+/* Runs of [start, end) as they are now: the tree may change whenever the lock is let go. What is not
+ * in memory is fetched without the lock. */
+static int runs_look_up(struct ext4 *ext4, uint32_t number, uint64_t start, uint64_t end,
+                        struct run *runs, size_t *ret_count, uint64_t *ret_end)
 {
-    struct run runs[RUNS_MAX];
-    struct map map;
-    int error = map_open(ext4, number, inode, &map);
+    int error;
 
-    map.node = ext4_node_find(ext4, number);
+    do {
+        struct ext4_inode inode;
+        struct map map = { 0 };
+
+        ext4->cache->looking = true;
+        error = ext4_inode_read(ext4, number, &inode);
+        if (error == 0)
+            error = map_open(ext4, number, &inode, &map);
+        map.node = ext4_node_find(ext4, number);
+        if (error == 0)
+            error = map_runs(&map, start, end, runs, ret_count, ret_end);
+        map_close(&map);
+        ext4->cache->looking = false;
+    } while (ext4_fetch(&ext4->fs) && error != 0);
+    return error == -EAGAIN ? -EIO : error;
+}
+
+/* Whole blocks of a file: [start, end). No truncation comes between; the lock is let go. */
+static int blocks_read(struct ext4 *ext4, uint32_t number, uint64_t start, uint64_t end,
+                       uint8_t *data)
+{
+    int error = 0;
+
     while (error == 0 && start < end) {
-        size_t count;
-        uint64_t upto;
+        struct run runs[RUNS_MAX];
+        size_t count = 0;
+        uint64_t upto = start;
 
-        error = map_runs(&map, start, end, runs, &count, &upto);
+        error = runs_look_up(ext4, number, start, end, runs, &count, &upto);
         if (error != 0)
             break;
         pthread_mutex_unlock(&ext4->fs.lock);
         error = runs_read(ext4, runs, count, start, data);
         pthread_mutex_lock(&ext4->fs.lock);
+        overlay_read(ext4, runs, count, start, data);
         data += (upto - start) * block_size(ext4);
         start = upto;
     }
-    map_close(&map);
     return error;
 }
 
 /* Any bytes, by way of whole blocks. */
-static int bytes_read(struct ext4 *ext4, uint32_t number, struct ext4_inode *inode, uint64_t offset,
-                      void *data, size_t length)
+static int bytes_read(struct ext4 *ext4, uint32_t number, uint64_t offset, void *data,
+                      size_t length)
 {
     uint64_t start = offset / block_size(ext4), end = blocks_for(ext4, offset + length);
     uint8_t *whole;
     int error;
 
     if (offset % block_size(ext4) == 0 && length % block_size(ext4) == 0)
-        return blocks_read(ext4, number, inode, start, end, data);
+        return blocks_read(ext4, number, start, end, data);
     whole = malloc((end - start) * block_size(ext4));
     if (whole == NULL)
         return -ENOMEM;
-    error = blocks_read(ext4, number, inode, start, end, whole);
+    error = blocks_read(ext4, number, start, end, whole);
     if (error == 0)
         memcpy(data, whole + offset % block_size(ext4), length);
     free(whole);
@@ -293,7 +316,7 @@ int ext4_pull(struct fs *fs, fs_id id, uint64_t offset, void *data, size_t lengt
 
         memset((uint8_t *)data + there, 0, length - there);
         if (there != 0)
-            error = bytes_read(ext4, number, &inode, offset, data, there);
+            error = bytes_read(ext4, number, offset, data, there);
         *ret_length = error == 0 ? wanted : 0;
     }
     ext4_node_transfer_end(ext4, node);
@@ -668,13 +691,10 @@ static int blocks_write(struct ext4 *ext4, fs_id id, uint64_t start, uint64_t en
 static int edges_fill(struct ext4 *ext4, fs_id id, uint64_t offset, const void *data, size_t length,
                       uint64_t start, uint64_t end, uint8_t *whole)
 {
-    struct ext4_inode inode;
-    int error = regular_get(ext4, id, &inode);
+    int error = blocks_read(ext4, FS_ID_INODE(id), start, start + 1, whole);
 
-    if (error == 0)
-        error = blocks_read(ext4, FS_ID_INODE(id), &inode, start, start + 1, whole);
     if (error == 0 && end - start > 1)
-        error = blocks_read(ext4, FS_ID_INODE(id), &inode, end - 1, end,
+        error = blocks_read(ext4, FS_ID_INODE(id), end - 1, end,
                             whole + (end - start - 1) * block_size(ext4));
     memcpy(whole + (offset - start * block_size(ext4)), data, length);
     return error;

@@ -774,6 +774,37 @@ static int ext4_unmount(struct fs *fs)
     return error;
 }
 
+static void ext4_look(struct fs *fs, bool looking)
+{
+    ext4_of(fs)->cache->looking = looking;
+}
+
+/* What is read without the lock is put into the cache only if no commit or checkpoint was done
+ * meanwhile: one of them might have made it old. */
+bool ext4_fetch(struct fs *fs)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+    uint64_t number = ext4->cache->missed, written;
+    uint32_t size = ext4->cache->block_size;
+    uint8_t *data;
+    int error;
+
+    ext4->cache->missed = CACHE_NONE;
+    if (number == CACHE_NONE)
+        return false;
+    data = malloc(size);
+    if (data == NULL)
+        return false;
+    written = ext4->journal.commits + ext4->journal.checkpoints;
+    pthread_mutex_unlock(&fs->lock);
+    error = blockdev_read(ext4->device, number * size, data, size);
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0 && written == ext4->journal.commits + ext4->journal.checkpoints)
+        cache_insert(ext4->cache, number, data);
+    free(data);
+    return error == 0;
+}
+
 static int ext4_root(struct fs *fs, fs_id *ret)
 {
     *ret = fs->root;
@@ -853,6 +884,7 @@ static void ext4_release(struct fs *fs, fs_id id)
     struct ext4_node *node = ext4_node_find(ext4, FS_ID_INODE(id));
     struct ext4_inode inode;
 
+    ext4->cache->looking = false;       /* it must not fail */
     if (node == NULL || node->holds == 0 || ext4_inode_get(ext4, id, &inode) != 0)
         return;
     if (--node->holds > 0)
@@ -948,6 +980,8 @@ static int ext4_change(struct fs *fs, fs_id id, const struct fs_change *change)
 const struct fs_operations ext4_operations = {
     .name = "ext4",
     .begin = ext4_begin,
+    .look = ext4_look,
+    .fetch = ext4_fetch,
     .root = ext4_root,
     .attributes = ext4_attributes,
     .lookup = ext4_lookup,

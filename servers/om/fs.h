@@ -50,6 +50,12 @@ struct fs_operations {
     /* [w] Room for one operation. -EROFS */
     int (*begin)(struct fs *fs);
 
+    /* Between look(true) and look(false) an operation that only looks fails rather than wait for a
+     * disk with the lock held; then `fetch` [w] gets what it missed, without the lock, and says
+     * whether to try again. Both NULL: nothing is ever missed. */
+    void (*look)(struct fs *fs, bool looking);
+    bool (*fetch)(struct fs *fs);
+
     int (*root)(struct fs *fs, fs_id *ret);
     int (*attributes)(struct fs *fs, fs_id id, struct file_attributes *ret);
     int (*lookup)(struct fs *fs, fs_id directory, const char *name, size_t length, fs_id *ret);

@@ -23,8 +23,8 @@
 #include "disk.h"
 #include "om.h"
 
-#define WORKERS        4
-#define MAPPER_THREADS 4
+#define WORKERS        6
+#define MAPPER_THREADS 6
 #define CACHE_MEMORY   (4u << 20)
 #define COMMIT_AFTER   5000000000ll     /* ns */
 

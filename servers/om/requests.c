@@ -926,6 +926,73 @@ static int request_check(const struct om_call *call)
     return 0;
 }
 
+/* Does the operation change nothing that would have to be undone? */
+static bool only_looks(const struct file_request *request)
+{
+    switch (request->operation) {
+    case FILE_STATFS:
+    case FILE_WALK:
+    case FILE_GETATTR:
+    case FILE_READLINK:
+    case FILE_READDIR:
+        return true;
+    case FILE_OPEN:
+        return (request->open.access & (FILE_O_WRITE | FILE_O_TRUNCATE)) == 0;
+    default:
+        return false;
+    }
+}
+
+/* What an operation that changes something will look at first: its names. */
+static int names_look(struct serving *serving)
+{
+    struct file_attributes attributes;
+    struct walk *second;
+    fs_id id;
+    int error = first_walk(serving, WALK_PARENT);
+
+    if (error == 0 && !left(serving))
+        error = name_lookup(&serving->walk, &id, &attributes);
+    if (serving->request->operation != FILE_RENAME && serving->request->operation != FILE_LINK)
+        return error;
+    second = second_walk(serving, &error);
+    if (second != NULL)
+        error = name_lookup(second, &id, &attributes);
+    free(second);
+    return error;
+}
+
+static void reply_reset(struct serving *serving)
+{
+    memset(serving->reply, 0, sizeof *serving->reply);
+    serving->call->reply_size = 0;
+}
+
+/* Looking does not wait for the disk with the lock held. One that changes something looks first, and
+ * then finds what it needs in memory. */
+static int handle_locked(struct serving *serving, handler *handle)
+{
+    const struct fs_operations *operations = serving->fs->operations;
+    bool looks = only_looks(serving->request);
+    int error = -EAGAIN;
+
+    for (int tries = 0; operations->look != NULL && tries < 1000; tries++) {
+        operations->look(serving->fs, true);
+        error = looks ? handle(serving) : names_look(serving);
+        operations->look(serving->fs, false);
+        if (!operations->fetch(serving->fs))
+            break;
+        if (looks && error == 0)
+            return 0;
+        reply_reset(serving);
+        error = -EAGAIN;
+    }
+    if (operations->look != NULL && looks && error != -EAGAIN)
+        return error;
+    reply_reset(serving);
+    return handle(serving);
+}
+
 /* On one file system, under its lock. */
 static int serve_node(struct serving *serving, handler *handle)
 {
@@ -937,7 +1004,7 @@ static int serve_node(struct serving *serving, handler *handle)
     if (serving->fs == NULL)
         return serving->om->stopped ? -EIO : -ESTALE;
     pthread_mutex_lock(&serving->fs->lock);
-    error = handle(serving);
+    error = handle_locked(serving, handle);
     pthread_mutex_unlock(&serving->fs->lock);
     return error;
 }

@@ -44,6 +44,11 @@ static int fake_read(struct blockdev *device, uint64_t offset, void *data, size_
     struct fake_disk *disk = disk_of(device);
 
     pthread_mutex_lock(&disk->lock);
+    disk->waiting++;
+    pthread_cond_broadcast(&disk->changed);
+    while (disk->stopped)
+        pthread_cond_wait(&disk->changed, &disk->lock);
+    disk->waiting--;
     memcpy(data, disk->bytes + offset, length);
     pthread_mutex_unlock(&disk->lock);
     return disk->fail_reads ? -EIO : 0;
@@ -88,6 +93,7 @@ static struct fake_disk *disk_new(uint64_t size)
     disk->device = (struct blockdev){ .size = size, .read = fake_read, .write = fake_write,
                                       .flush = fake_flush };
     pthread_mutex_init(&disk->lock, NULL);
+    pthread_cond_init(&disk->changed, NULL);
     disk->bytes = malloc(size);
     if (disk->bytes == NULL)
         die("malloc");
@@ -141,9 +147,26 @@ static void recording_free(struct fake_disk *disk)
 void fake_disk_free(struct fake_disk *disk)
 {
     recording_free(disk);
+    pthread_cond_destroy(&disk->changed);
     pthread_mutex_destroy(&disk->lock);
     free(disk->bytes);
     free(disk);
+}
+
+void fake_disk_stop(struct fake_disk *disk, bool stopped)
+{
+    pthread_mutex_lock(&disk->lock);
+    disk->stopped = stopped;
+    pthread_cond_broadcast(&disk->changed);
+    pthread_mutex_unlock(&disk->lock);
+}
+
+void fake_disk_await_reader(struct fake_disk *disk)
+{
+    pthread_mutex_lock(&disk->lock);
+    while (disk->waiting == 0)
+        pthread_cond_wait(&disk->changed, &disk->lock);
+    pthread_mutex_unlock(&disk->lock);
 }
 
 void fake_disk_record(struct fake_disk *disk)

@@ -28,6 +28,9 @@ struct fake_disk {
     uint64_t written;           /* writes done, recorded or not */
     uint64_t fail_after;        /* the writes after that many fail with -EIO; 0: never */
     bool     fail_reads;
+    bool     stopped;           /* reads wait until it is not any more */
+    unsigned waiting;           /* that do */
+    pthread_cond_t changed;
 };
 
 /* From a file of the host. */
@@ -35,6 +38,10 @@ struct fake_disk *fake_disk_load(const char *path);
 void fake_disk_store(const struct fake_disk *disk, const char *path);
 struct fake_disk *fake_disk_copy(const struct fake_disk *disk);
 void fake_disk_free(struct fake_disk *disk);
+
+void fake_disk_stop(struct fake_disk *disk, bool stopped);
+/* Until a read waits for the stopped disk. */
+void fake_disk_await_reader(struct fake_disk *disk);
 
 void fake_disk_record(struct fake_disk *disk);
 /* The disk after a loss of power behind the first `moment` writes and flushes. */
