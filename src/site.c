@@ -27,8 +27,10 @@
 #include "control.h"
 #include "places.h"
 #include "site_actors.h"
+#include "site_core.h"
 #include "site_devices.h"
 #include "site_report.h"
+#include "site_trace.h"
 #include "terminal.h"
 
 static struct {
@@ -231,12 +233,22 @@ static bool devices_start(void)
     return site_devices_start(&devices);
 }
 
+static bool tracing_start(void)
+{
+    const char *path = site.options->trace_file;
+    if (path == NULL || site_trace_start(path, site.options->cpus))
+        return true;
+    fail(path, strerror(errno));
+    return false;
+}
+
 static int run(void)
 {
     struct nucleus_options nucleus = {.actors_max = site.options->processes};
     nucleus_init(&nucleus);
     site_report_start(site.options);
-    if (!devices_start() || !control_start())
+    site_core_start(site.options->log_file);
+    if (!tracing_start() || !devices_start() || !control_start())
         return SITE_FAILED;
     hostarch_watch(site.signals, EPOLLIN, signals_ready, NULL);
     if (terminal_wanted()) {
@@ -267,6 +279,7 @@ int site_run(const struct site_options *options)
     control_close(site.control);
     hostarch_stop();
     terminal_give_back();
+    site_trace_stop();
     site_report_left_over();
     site_report_stop();
     if (site.zygote_lost)

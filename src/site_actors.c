@@ -6,13 +6,9 @@
 #include "site_actors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <host/event.h>
 #include <nucleus/kcall.h>
@@ -21,6 +17,7 @@
 
 #include "places.h"
 #include "site.h"
+#include "site_load.h"
 
 struct arguments {
     char **words; /* ends with NULL */
@@ -86,38 +83,13 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
         add(arguments, *word);
 }
 
-/* The whole file, mapped; NULL with errno. */
-static const void *map_file(const char *path, size_t *ret_size)
+static bool start(const struct boot_actor *boot, const char *path, char *const *argv)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    struct stat stat;
-    void *image = MAP_FAILED;
-    if (fstat(fd, &stat) == 0 && stat.st_size > 0)
-        image = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (image == MAP_FAILED)
-        return NULL;
-    *ret_size = (size_t)stat.st_size;
-    return image;
-}
-
-static bool start(const struct boot_actor *boot, const char *path, char *const *argv, char *const *envp)
-{
-    size_t size;
-    const void *image = map_file(path, &size);
-    if (image == NULL) {
-        fprintf(stderr, "chorus: %s: %s\n", path, strerror(errno));
-        return false;
-    }
     struct loader_program program = {
-        .name = boot->name, .image = image, .image_size = size, .argv = (const char *const *)argv, .envp = (const char *const *)envp,
-        .privilege = K_SYSTEMACTOR, .priority = boot->priority};
+        .name = boot->name, .argv = (const char *const *)argv, .privilege = K_SYSTEMACTOR, .priority = boot->priority};
     struct actor *actor;
     char why[256] = "";
-    int status = loader_start(&program, &actor, why, sizeof why);
-    munmap((void *)image, size);
+    int status = site_load(path, &program, &actor, why, sizeof why);
     if (status != K_OK)
         fprintf(stderr, "chorus: the actor %s cannot be started: %s\n", boot->name, why[0] ? why : nucleus_error_words(status));
     return status == K_OK;
@@ -134,7 +106,7 @@ static bool start_one(const struct boot_actor *boot, const struct site_options *
     add(&arguments, boot->name);
     if (boot->tell != NULL)
         boot->tell(options, &arguments);
-    bool started = !arguments.failed && start(boot, path, arguments.words, NULL);
+    bool started = !arguments.failed && start(boot, path, arguments.words);
     free(arguments.words);
     free(path);
     return started;

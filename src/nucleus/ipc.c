@@ -214,6 +214,8 @@ static int hand_over(struct thread *thread, const struct sending *sending, struc
     if (status != K_OK)
         return status;
     message->in_place = true;
+    if (nucleus_hooks.message != NULL)
+        nucleus_hooks.message(message, false);
     if (ipc_complete_receive(receiver, sending->port, message))
         return K_OK;
     message->in_place = false;

@@ -47,6 +47,9 @@ struct nucleus_hooks {
     /* Each call that begins ends; that of a thread which is ended with K_EABORT, one without a result with 0. */
     void (*call_end)(const struct thread *thread, unsigned number, int64_t result);
     void (*message)(const struct message *message, bool received);
+    /* A trap that a port handles: from the message to its reply, whose value, if it has one, is <result>. Each that begins ends. */
+    void (*trap_begin)(const struct thread *thread, unsigned kind, uint64_t number);
+    void (*trap_end)(const struct thread *thread, int64_t result);
     void (*fault)(const struct thread *thread, VmAddr address, bool write);
     /* An exception that nobody handles: the actor is deleted after this. */
     void (*actor_fault)(struct actor *actor, struct thread *thread, const KnThreadCtx *context, int trap_kind);

@@ -117,6 +117,8 @@ void thread_kill(struct thread *thread)
     sched_recall(thread);
     if (thread->work == WORK_CALL && nucleus_hooks.call_end != NULL)
         nucleus_hooks.call_end(thread, thread->call.number, K_EABORT);
+    if (thread->in_trap && nucleus_hooks.trap_end != NULL)
+        nucleus_hooks.trap_end(thread, K_EABORT);
     thread_set_state(thread, THREAD_DEAD);
     thread->work = WORK_NONE;
     actor->cpu_time += thread->cpu_time;

@@ -110,6 +110,8 @@ static int ask_port(struct thread *thread, struct port *port)
     fill_annex(thread, message->annex);
     call_record_open(&thread->calling, message->id, CALL_FOR_TRAP);
     thread->in_trap = true;
+    if (nucleus_hooks.trap_begin != NULL)
+        nucleus_hooks.trap_begin(thread, thread->trap.kind, thread->trap.number);
     wait_queue_wait(NULL, thread, INT64_MAX, false);
     port_deliver(port, message);
     return K_OK;
@@ -268,6 +270,8 @@ void trap_execute(struct thread *thread)
 void trap_failed(struct thread *thread, int status)
 {
     thread->in_trap = false;
+    if (nucleus_hooks.trap_end != NULL)
+        nucleus_hooks.trap_end(thread, status);
     thread_wake(thread, status);
     trap_die(thread, "its trap handler is gone");
 }
@@ -339,6 +343,8 @@ void trap_reply(struct thread *thread, const KnTrapReply *reply, const uint8_t *
     ASSERT(thread->in_trap && thread->state == THREAD_WAITING);
     thread->in_trap = false;
     thread->work = WORK_NONE;
+    if (nucleus_hooks.trap_end != NULL)
+        nucleus_hooks.trap_end(thread, reply->action == K_DO_RETURN ? reply->value : 0);
     switch (reply->action) {
     case K_DO_RETURN:
         host_context_set_result(thread->context, reply->value);
