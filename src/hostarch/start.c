@@ -108,13 +108,29 @@ static int make_memory(void)
     return 0;
 }
 
+/* Is nothing of this program there? The zygote begins as a copy of it. */
+static bool is_free(uint64_t base)
+{
+    size_t size = SETUP_OFFSET + SETUP_SIZE;
+    void *found = mmap((void *)base, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (found == MAP_FAILED)
+        return false;
+    munmap(found, size);
+    return found == (void *)base;
+}
+
 static uint64_t random_base(void)
 {
-    uint32_t random[2] = {0, 0};
-    if (getrandom(random, sizeof random, 0) != sizeof random)
-        random[0] = random[1] = (uint32_t)getpid() * 2654435761u;
-    uint64_t high = 0x7f01 + random[0] % 0xee;
-    return high << 32 | (uint64_t)(random[1] & 0x7fff) << 16; /* below 2 GB, aligned as the areas are */
+    for (int tries = 0; tries < 1000; tries++) {
+        uint32_t random[2];
+        if (getrandom(random, sizeof random, 0) != sizeof random)
+            break;
+        /* Above what actors may map; below 2 GB in its 4 GB, aligned as the areas are. */
+        uint64_t base = (uint64_t)(0x7f01 + random[0] % 0xee) << 32 | (uint64_t)(random[1] & 0x7fff) << 16;
+        if (is_free(base))
+            return base;
+    }
+    return 0;
 }
 
 static void fill(const char *page_start, uint64_t at, const char *place, uint64_t value)
@@ -293,6 +309,8 @@ int hostarch_start(const struct hostarch_options *options)
     if (check_host() != 0 || choose_cpus() != 0 || make_memory() != 0)
         return -1;
     machine.base = random_base();
+    if (machine.base == 0)
+        return refuse("no place for the machine's own pages");
     machine.processes = calloc(machine.slots, sizeof *machine.processes);
     if (machine.processes == NULL)
         return refuse("out of memory");
