@@ -169,8 +169,10 @@ def another_user_and_folder_can_be_chosen():
 
 @check
 def a_user_or_folder_that_is_not_there_is_an_error():
-    expect(run('true', options=['--user', 'nobody-of-this-name']).status, 125)
-    expect(run('true', options=['--cwd', '/no/such/folder']).status, 125)
+    for options in (['--user', 'nobody-of-this-name'], ['--cwd', '/no/such/folder']):
+        result = chorus('run', *options, '--', 'true')
+        expect(result.status in (125, 126, 127), True, f'{result.status} of a failure')
+        expect_match(options[1], result.err, 'the message')
 
 
 @check
