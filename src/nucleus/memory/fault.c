@@ -16,6 +16,7 @@
 #define WINDOW_FIRST 16u /* pages */
 #define WINDOW_MAX 512u
 #define TEXT_WINDOW 1024u /* of a program's text, as much as is in memory */
+#define UPGRADE_MAX 512u /* pages that get more protection at once when their region does */
 #define COPY_WINDOW 16u /* pages copied at once when a deferred copy ends: 64 KB */
 #define SCARCE 256      /* with fewer free frames, windows are one page */
 
@@ -111,17 +112,14 @@ void page_map_present(struct region *region, page_t from, page_t to)
     }
 }
 
-void page_map_adjust(struct region *region, page_t from, page_t to)
+/* Give mapped pages of [from, to) more, where they may have it, about UPGRADE_MAX of them; the others get it by faults. */
+static void page_map_upgrade(struct region *region, page_t from, page_t to)
 {
     struct vm_space *space = region->space;
-    page_t begin = from, expected = from;
-    unsigned wanted = 0;
+    page_t begin = from, expected = from, page = from;
+    unsigned wanted = 0, left = UPGRADE_MAX;
     uint32_t entry;
-    if (host_protection(region) == 0) {
-        mapping_remove(space, from, to);
-        return;
-    }
-    for (page_t page = from; tree_next(&space->table, &page, to, &entry); page++) {
+    for (; left > 0 && tree_next(&space->table, &page, to, &entry); page++, left--) {
         frame_t frame;
         unsigned allowed = page_allowed(region, page, &frame);
         if (allowed == entry_protection(entry))
@@ -136,6 +134,17 @@ void page_map_adjust(struct region *region, page_t from, page_t to)
     }
     if (wanted != 0)
         mapping_protect(space, begin, expected, wanted);
+}
+
+void page_map_adjust(struct region *region, page_t from, page_t to)
+{
+    unsigned protection = host_protection(region);
+    if (protection == 0) {
+        mapping_remove(region->space, from, to);
+        return;
+    }
+    mapping_withdraw(region->space, from, to, ~protection & (HOST_READ | HOST_WRITE | HOST_EXEC));
+    page_map_upgrade(region, from, to);
 }
 
 /* Would the page be zero if it were touched? */

@@ -55,13 +55,24 @@ static void transfers_outdate(struct cache *cache, page_t from, page_t to, enum 
     }
 }
 
-static void pages_drop(struct cache *cache, page_t from, page_t to)
+#define DROP_SLICE 1024u /* pages dropped without a pause */
+
+/* *progress: pages of the range that are done. K_OK, K_BLOCKED. */
+static int pages_drop(struct cache *cache, page_t from, page_t to, struct thread *thread, uint64_t *progress)
 {
-    uint32_t slot;
-    cache_unmap(cache, from, to);
-    for (page_t page = from; tree_next(&cache->pages, &page, to, &slot); page++)
+    page_t page = from + *progress;
+    uint32_t slot, slice = 0;
+    if (*progress == 0) {
+        cache_unmap(cache, from, to);
+        transfers_outdate(cache, from, to, TRANSFER_PULL);
+    }
+    for (; tree_next(&cache->pages, &page, to, &slot); page++) {
+        *progress = page - from;
+        if (slice++ == DROP_SLICE)
+            return space_pause(thread);
         cache_page_drop(cache, page);
-    transfers_outdate(cache, from, to, TRANSFER_PULL);
+    }
+    return K_OK;
 }
 
 /* Nobody writes any more without asking. */
@@ -88,7 +99,12 @@ static int page_range(struct thread *thread, const struct cache *cache, page_t *
     return K_OK;
 }
 
-/* progress[0]: rights were taken; [1]: how far the writing back got. */
+static bool flags_are_good(unsigned flags)
+{
+    return flags == K_COPYBACK || flags == K_DOWNGRADE || flags == K_INVALIDATE || flags == K_DROP;
+}
+
+/* progress[0]: rights were taken; [1]: how far the writing back got; [2]: how far the dropping; [3]: the writing back is done. */
 int64_t call_lcFlush(struct thread *thread)
 {
     struct cache *cache;
@@ -100,25 +116,35 @@ int64_t call_lcFlush(struct thread *thread)
         status = page_range(thread, cache, &from, &to);
     if (status != K_OK)
         return status;
-    if (flags != K_COPYBACK && flags != K_DOWNGRADE && flags != K_INVALIDATE && flags != K_DROP)
+    if (!flags_are_good(flags))
         return K_EINVAL;
-    if (flags == K_DROP) {
-        pages_drop(cache, from, to);
-        cache_release(cache);
-        return K_OK;
-    }
-    if (flags != K_COPYBACK && progress[0] == 0) {
+    if ((flags == K_DOWNGRADE || flags == K_INVALIDATE) && progress[0] == 0) {
         writing_end(cache, from, to);
         progress[0] = 1;
     }
-    status = cache_flush(cache, from, to, thread, &progress[1]);
-    if (status == K_OK && flags == K_INVALIDATE) {
-        pages_drop(cache, from, to);
-        cache_release(cache);
+    if (flags != K_DROP && progress[3] == 0) {
+        status = cache_flush(cache, from, to, thread, &progress[1]);
+        if (status != K_OK)
+            return status;
+        progress[3] = 1;
     }
+    if (flags == K_INVALIDATE || flags == K_DROP)
+        status = pages_drop(cache, from, to, thread, &progress[2]);
+    if (status == K_OK)
+        cache_release(cache);
     return status;
 }
 
+/* How small the segment may become in one step: about DROP_SLICE pages of it are in memory beyond that. */
+static uint64_t truncate_step(const struct cache *cache, uint64_t size)
+{
+    page_t target = PAGE_OF(size + PAGE_SIZE - 1), end = cache_end(cache), span = DROP_SLICE;
+    while (target + span < end && (target + 2 * span >= end || tree_count(&cache->pages, end - 2 * span, end, DROP_SLICE + 1) <= DROP_SLICE))
+        span *= 2;
+    return target + span >= end ? size : (end - span) * PAGE_SIZE;
+}
+
+/* A large one goes in steps, each of which is a truncation of its own. */
 int64_t call_lcTrunc(struct thread *thread)
 {
     struct cache *cache;
@@ -128,8 +154,13 @@ int64_t call_lcTrunc(struct thread *thread)
         return status;
     if (size > SEGMENT_MAX)
         return K_ETOOMUCH;
-    if (size < cache->size)
-        transfers_outdate(cache, PAGE_OF(size), (page_t)1 << 36, TRANSFER_PULL);
+    for (uint64_t step; size < cache->size; ) {
+        step = truncate_step(cache, size);
+        transfers_outdate(cache, PAGE_OF(step), (page_t)1 << 36, TRANSFER_PULL);
+        cache_truncate(cache, step);
+        if (step > size && space_pause(thread) == K_BLOCKED)
+            return K_BLOCKED;
+    }
     cache_truncate(cache, size);
     int64_t ordinal = cache->ordinal & INT32_MAX;
     cache_release(cache);

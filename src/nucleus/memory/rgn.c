@@ -74,11 +74,13 @@ int range_for_new(struct vm_space *space, const KnRgnDesc *rgn, struct range *re
     return K_OK;
 }
 
-/* Pages that are to be there at once. Failing is no error: they come at the first access. */
+#define AT_ONCE 512u /* pages that K_NODEMAND brings in */
+
+/* Pages that are to be there at once. Failing is no error: they come at the first access, as do those that are too many. */
 static void populate(struct vm_space *space, struct range range)
 {
     frame_t frame;
-    for (page_t page = range.start; page < range.end; page++) {
+    for (page_t page = range.start; page < range.end && page < range.start + AT_ONCE; page++) {
         struct region *region = region_find(space, page);
         if (mapping_get(space, page) == 0 && page_get(region, page, region->options & K_WRITABLE, true, NULL, &frame) != K_OK)
             return;

@@ -11,6 +11,8 @@
 #include "../vm.h"
 #include "mapping.h"
 
+#define REGIONS_AT_ONCE 256 /* regions that are removed in one step */
+
 struct list all_spaces;
 static struct list dying;
 
@@ -76,7 +78,8 @@ void vm_space_destroy(struct actor *actor)
     if (space == NULL || space->actor == NULL)
         return;
     space->actor = NULL;
-    region_remove(space, 0, space->region_count, false);
+    if (space->region_count <= REGIONS_AT_ONCE)
+        region_remove(space, 0, space->region_count, false);
     tree_remove(&space->own.tree, 0, (page_t)1 << (TREE_BITS * TREE_LEVEL_MAX));
     list_remove(&space->of_dying);
     list_append(&dying, &space->of_dying);
@@ -111,23 +114,28 @@ static void space_free(struct vm_space *space)
     free(space);
 }
 
-/* Does this dying space still need work? */
+/* Take a dying space further apart. Its machine's side is left alone while that lives. True: there is more to do. */
 static bool space_step(struct vm_space *space, uint64_t budget)
 {
+    if (space->actor == NULL && space->region_count > 0) {
+        size_t count = space->region_count < REGIONS_AT_ONCE ? space->region_count : REGIONS_AT_ONCE;
+        region_remove(space, space->region_count - count, count, false);
+        return true;
+    }
     if (space->host != NULL)
-        return false; /* its machine lives: later */
+        return false;
     space->dying_at = mapping_forget(space, space->dying_at, budget);
     if (space->dying_at < space->top)
         return true;
-    if (space->actor == NULL && space->pin_count == 0)
+    list_remove(&space->of_dying);
+    if (space->actor == NULL)
         space_free(space);
-    return false;
+    return !list_is_empty(&dying);
 }
 
-/* Nothing but pages that a device still works on is left of it. */
-static bool space_is_pinned(const struct vm_space *space)
+static bool space_waits_for_step(const struct vm_space *space)
 {
-    return space->actor == NULL && space->dying_at >= space->top && space->pin_count > 0;
+    return space->host == NULL || (space->actor == NULL && space->region_count > 0);
 }
 
 bool space_reap(uint64_t budget)
@@ -135,8 +143,8 @@ bool space_reap(uint64_t budget)
     bool more = tree_reap(budget);
     LIST_FOR_EACH_SAFE(link, following, &dying) {
         struct vm_space *space = LIST_OWNER(link, struct vm_space, of_dying);
-        if (space->host == NULL && !space_is_pinned(space))
-            return space_step(space, budget) || more || following != &dying;
+        if (space_waits_for_step(space))
+            return space_step(space, budget) || more || tree_reap(0);
     }
     return more;
 }

@@ -251,3 +251,12 @@ Test(anonymous, supervisor_spaces_have_a_range_of_their_own)
     cr_expect_eq(at, 0x110000000000 - PAGES(4));
     cr_expect_eq(user_write(actor, at, 3), K_OK);
 }
+
+Test(anonymous, a_space_of_many_regions_ends_in_steps)
+{
+    struct actor *actor = actor_new();
+    for (unsigned i = 0; i < 3000; i++)
+        cr_assert_gt(allocate(actor, BASE + PAGES(2 * i), 1, RW), 0);
+    for (unsigned i = 0; i < 1000; i++)
+        user_write(actor, BASE + PAGES(2 * i), 1);
+}

@@ -556,3 +556,30 @@ Test(segment, writing_in_sequence_through_a_window_takes_few_faults)
     for (unsigned i = 0; i < 512; i++)
         cr_assert_eq(file->bytes[PAGES(i)], 3);
 }
+
+Test(segment, a_large_truncation_and_a_large_drop_go_in_steps)
+{
+    struct actor *actor = reader_new();
+    struct file *file = file_new(PAGES(9000));
+    map_file(actor, BASE, 9000, K_READABLE, file, 0);
+    for (unsigned i = 0; i < 9000; i++)
+        user_byte(actor, BASE + PAGES(i));
+    KnTime before = world_time;
+    cr_expect_geq(CALL(actor, lcTrunc, ARG(&file->lc), PAGES(10) + 7), 1);
+    cr_expect_gt(world_time, before, "it paused");
+    file_resize(file, PAGES(10) + 7);
+    KnSgStat stat;
+    CALL(actor, lcStat, ARG(&file->lc), ARG(&stat));
+    cr_expect_eq(stat.size, PAGES(10) + 7);
+    cr_expect_eq(stat.pages, 11);
+    cr_expect_geq(CALL(actor, lcTrunc, ARG(&file->lc), 1ull << 40), 1);
+    file_resize(file, PAGES(9000));
+    cr_expect_geq(CALL(actor, lcTrunc, ARG(&file->lc), PAGES(9000)), 1);
+    for (unsigned i = 0; i < 9000; i++)
+        cr_assert_eq(user_byte(actor, BASE + PAGES(i)), i < 11 ? file_byte(PAGES(i)) : 0);
+    before = world_time;
+    cr_expect_eq(CALL(actor, lcFlush, ARG(&file->lc), 0, 0, K_DROP, 0), K_OK);
+    cr_expect_gt(world_time, before, "it paused");
+    CALL(actor, lcStat, ARG(&file->lc), ARG(&stat));
+    cr_expect_eq(stat.pages, 0);
+}
