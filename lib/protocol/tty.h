@@ -89,7 +89,7 @@ enum tty_operation {
                              * accepted is still put out. */
     TTY_READ,               /* handle, length -> the bytes in the body, fewer than asked perhaps;
                              * none: end of file. -EAGAIN, -EIO, -TTY_BACKGROUND_READ */
-    TTY_WRITE,              /* handle, body -> length accepted, at least 1.
+    TTY_WRITE,              /* handle, body -> length accepted, at least 1; flags TTY_UNCONFIRMED.
                              * -EAGAIN, -EIO, -EPIPE, -ENOSPC (full), -TTY_BACKGROUND_WRITE */
     TTY_IOCTL,              /* handle, command, argument -> argument. See TTY_IOCTLS.
                              * -ENOTTY: this device does not know it. -EAGAIN: waits for output. */
@@ -101,8 +101,8 @@ enum tty_operation {
                              * foreground group of its terminal gets SIGHUP, the session loses it, and
                              * unless it is a pty it is hung up. 0 also when it had none. */
     TTY_DRAIN,              /* handle: 0 when everything written has left for the host, else -EAGAIN.
-                             * -EIO: the host refused some. For every device; to be waited for
-                             * before power off. */
+                             * The host's error (-EPIPE, -ENOSPC, ...) when it refused some. For every
+                             * device; to be waited for before power off. */
     TTY_LIST,               /* handle (the client), length = index of the first -> the body: an
                              * array of struct tty_node for /dev and /dev/pts, at most as many as
                              * fit; reply's length = how many entries */
@@ -118,6 +118,8 @@ enum tty_operation {
 /* Reply flags. */
 #define TTY_BECAME_CONTROLLING  0x01u   /* TTY_OPEN: this is now the session's controlling terminal */
 #define TTY_IS_TERMINAL         0x02u   /* TTY_OPEN: a terminal (also the master of a pty) */
+#define TTY_UNCONFIRMED         0x04u   /* TTY_WRITE: the host may still refuse these bytes. Whoever wants to
+                                         * know before the write returns waits by TTY_DRAIN */
 
 /* Events, with the values that poll has in Linux. */
 #define TTY_READABLE  0x0001u   /* POLLIN */

@@ -317,7 +317,7 @@ static int do_drain(struct dm_file *file, struct dm_call *call)
 {
     if (!file_drained(file))
         return would_wait(file, call, WAIT_DRAIN, 0);
-    return file_poll(file) & TTY_ERROR ? -EIO : 0;
+    return file->operations->failure == NULL ? 0 : -file->operations->failure(file);
 }
 
 static int do_watch(struct dm_file *file, struct dm_call *call)

@@ -71,6 +71,7 @@ struct dm_operations {
     /* -EAGAIN: waits until drained. */
     int (*ioctl)(struct dm_file *file, struct dm_call *call);           /* -ENOTTY */
     bool (*drained)(struct dm_file *file);                              /* always */
+    int (*failure)(struct dm_file *file);       /* of output accepted earlier, or 0: none */
     unsigned (*poll)(struct dm_file *file);                             /* readable and writable */
     /* Job control and hang-up: may this request be tried? 0, or its answer. */
     int (*check)(struct dm_file *file, struct dm_call *call);           /* always */

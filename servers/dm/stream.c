@@ -1,8 +1,8 @@
 /* The command's standard streams: plain bytes, through a channel to what `chorus run` was given.
  *
  * Input is fetched from the host only when somebody reads, so what the command leaves unread stays for the
- * next one. Output is accepted before the host has it; an error of the host is the answer to a later write, and
- * TTY_DRAIN tells when all has arrived.
+ * next one. Output is accepted before the host has it, and says so (TTY_UNCONFIRMED): an error of the host is the answer to
+ * TTY_DRAIN and to every later write.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -67,12 +67,18 @@ static int output_write(struct dm_file *file, struct dm_call *call)
     if (to->output_error != 0)
         return -to->output_error;
     call->reply->length = (uint32_t)channel_write(to, call->body, call->body_size);
+    call->reply->flags = TTY_UNCONFIRMED;
     return 0;
 }
 
 static bool output_drained(struct dm_file *file)
 {
     return channel_drained(channel_of(file), number_of(file));
+}
+
+static int output_failure(struct dm_file *file)
+{
+    return channel_of(file)->output_error;
 }
 
 static unsigned output_poll(struct dm_file *file)
@@ -88,7 +94,7 @@ static const struct dm_operations input_operations = {
 
 static const struct dm_operations output_operations = {
     .write = output_write, .can_write = output_can_write, .drained = output_drained,
-    .poll = output_poll,
+    .failure = output_failure, .poll = output_poll,
 };
 
 int stream_open(struct dm_file *file, struct dm_call *call)

@@ -329,7 +329,31 @@ static int64_t write_part(struct call *call, struct file *file, const uint8_t *d
     }
     if (result == 0 && (exchange.reply.length == 0 || exchange.reply.length > size))
         return -EIO;
+    if (result == 0 && exchange.reply.flags & TTY_UNCONFIRMED)
+        call->scratch[1] = true;
     return result != 0 ? result : exchange.reply.length;
+}
+
+/* All is accepted, but the host may still refuse it: wait until it has not. A signal ends the wait, and what was
+ * accepted counts. */
+static int64_t write_confirm(struct call *call, struct file *file)
+{
+    if (file->flags & O_NONBLOCK)
+        return 0;
+    if (call->awaits_sign)
+        device_forget(call);
+    uint64_t token = token_new(call);
+    struct exchange exchange = { .request.operation = TTY_DRAIN };
+    exchange.request.flags = TTY_NOTIFY;
+    exchange.request.handle = file->handle;
+    exchange.request.token = token;
+    int64_t result = ask(&exchange, NULL, 0, NULL, 0);
+    if (result == -EAGAIN && token != 0)
+        return CALL_WAITS;
+    token_drop(token);
+    if (result < 0 && result != -EAGAIN)
+        call->progress = 0;
+    return result == -EAGAIN ? 0 : result;
 }
 
 static int64_t device_write(struct call *call, struct file *file, struct user_io *io,
@@ -348,6 +372,8 @@ static int64_t device_write(struct call *call, struct file *file, struct user_io
             call->progress += result;
     }
     free(buffer);
+    if (result >= 0 && call->scratch[1])
+        result = write_confirm(call, file);
     if (result == CALL_WAITS || (result < 0 && call->progress == 0)) {
         if (result == -EPIPE)
             signal_send_thread(call_thread(call), &(siginfo_t){ .si_signo = SIGPIPE,

@@ -930,6 +930,7 @@ Test(dm, standard_output_holds_back_and_tells_its_error)
 
     memset(text, 'o', sizeof text - 1);
     cr_assert_eq(write_as(out, text, shell, 0), 0);
+    cr_assert(reply.flags & TTY_UNCONFIRMED);
     cr_assert_eq(write_as(out, text, shell, 0), 0);
     cr_assert_eq(reply.length, 2u);
     cr_assert_eq(write_as(out, text, shell, 3), -EAGAIN);
@@ -941,7 +942,7 @@ Test(dm, standard_output_holds_back_and_tells_its_error)
     channel_fail_output(CHANNEL_STDOUT, EPIPE);
     dm_settle();
     expect_ready(4);
-    cr_assert_eq(ask((struct tty_request){ .operation = TTY_DRAIN, .handle = out }, NULL, 0), -EIO);
+    cr_assert_eq(ask((struct tty_request){ .operation = TTY_DRAIN, .handle = out }, NULL, 0), -EPIPE);
     cr_assert_eq(write_as(out, "x", shell, 0), -EPIPE);
     cr_assert(watch(out, TTY_WRITABLE, 0) & TTY_ERROR);
     uint64_t err = open_as(TTY_STDERR, shell, 0);
