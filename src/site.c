@@ -29,6 +29,7 @@
 #include "site_actors.h"
 #include "site_core.h"
 #include "site_devices.h"
+#include "site_filter.h"
 #include "site_report.h"
 #include "site_trace.h"
 #include "terminal.h"
@@ -258,6 +259,8 @@ static int run(void)
     }
     if (!site_actors_start(site.options))
         return SITE_FAILED;
+    if (!site_filter_install())
+        host_log(1, "site: the host refuses a filter for the nucleus process: %s", strerror(errno));
     int status = nucleus_run();
     nucleus_fini();
     return status;
