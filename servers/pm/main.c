@@ -116,6 +116,8 @@ static char *read_whole(struct call *call, const char *path)
 static void add_groups(struct command *command, char *text)
 {
     char *line, *rest = text;
+    if (command->name[0] == '\0')
+        return;
     while (text != NULL && (line = strsep(&rest, "\n")) != NULL) {
         char *group = strsep(&line, ":");
         strsep(&line, ":");

@@ -231,6 +231,7 @@ struct process {
     struct process_group *group;
     struct list group_link;
     struct list sibling_finished; /* in the list of those to be finished */
+    struct timeout last_moment;   /* until it is put there */
     enum process_state state;
     struct list threads;
     unsigned thread_count;

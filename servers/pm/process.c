@@ -18,6 +18,7 @@
 
 #define PID_MOST 32767
 #define THREADS_MOST 65536u
+#define LAST_MOMENT (NANOSECONDS / 3000) /* how long a killed process takes to be gone */
 
 struct list processes = { &processes, &processes };
 struct process *process_init;
@@ -164,6 +165,12 @@ void fs_view_release(struct fs_view *fs)
     free(fs);
 }
 
+static void last_moment_over(struct timeout *timeout)
+{
+    struct process *process = LIST_ENTRY(timeout, struct process, last_moment);
+    list_append(&finished, &process->sibling_finished);
+}
+
 static void inherit(struct process *process, const struct process *parent)
 {
     process->credentials = parent->credentials;
@@ -195,6 +202,7 @@ struct process *process_new(struct process *parent, pid_t pid)
     signal_pending_init(&process->pending);
     queue_init(&process->children_changed);
     queue_init(&process->vfork_done);
+    timeout_init(&process->last_moment, last_moment_over);
     timer_init_process(process);
     list_append(&processes, &process->link);
     if (parent != NULL) {
@@ -327,8 +335,12 @@ void thread_ended(struct thread *thread)
     if (--process->thread_count == 0) {
         if (process->state == PROCESS_ALIVE)
             process->state = PROCESS_EXITING;
-        process->references++;
-        list_append(&finished, &process->sibling_finished);
+        process_reference(process);
+        /* Under Linux a killed process has to run to die, and scripts rely on what they do first: kill, then
+         * wait, which tells of the death. So that moment is granted here as well. */
+        if (!WIFSIGNALED(process->exit_status) ||
+            timeout_arm(&process->last_moment, time_now() + LAST_MOMENT) != 0)
+            list_append(&finished, &process->sibling_finished);
     } else if (process->exec_by != NULL) {
         thread_wake(process->exec_by);
     }

@@ -57,6 +57,8 @@ int error_of(int status)
 int64_t linux_uname(struct call *call)
 {
     struct utsname names = system_names;
+    if ((call_process(call)->persona & 0xff) == 8 /* PER_LINUX32 */)
+        strcpy(names.machine, "i686");
     return copy_out(call, call->arg[0], &names, sizeof names);
 }
 
