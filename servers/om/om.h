@@ -125,7 +125,8 @@ struct walk {
     struct file_attributes attributes;      /* of it */
     enum file_outcome outcome;
     struct file_node next;      /* outcome: where to go on */
-    char    *rest;              /* what is left of the path; with WALK_PARENT the last component */
+    char    *rest;              /* what is left of the path; with WALK_PARENT the last component,
+                                 * or nothing, when the path names the start itself */
     size_t   rest_length;
     bool     must_be_directory; /* the path ended in a slash */
     size_t   text_length;       /* of the link, in `text` */

@@ -597,7 +597,7 @@ static int serve_unlink(struct serving *serving)
     fs_id id;
     int error = old_name_walk(serving, &id, &attributes);
 
-    if (error == -EINVAL || error == -ENOTEMPTY)
+    if (error == -EINVAL || error == -ENOTEMPTY || (error == -EBUSY && walk->rest_length == 0))
         return -EISDIR;
     if (error != 0 || left(serving))
         return error;

@@ -198,8 +198,6 @@ int walk_run(struct walk *walk, fs_id from, const char *path, size_t length)
     walk->at = from;
     walk->outcome = FILE_DONE;
     error = walk->fs->operations->attributes(walk->fs, from, &walk->attributes);
-    if (error == 0 && length == 0 && (walk->flags & WALK_PARENT) != 0)
-        error = -ENOENT;
     return error != 0 ? error : walk_loop(walk);
 }
 

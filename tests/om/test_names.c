@@ -206,7 +206,14 @@ Test(names, dots_are_no_names)
     cr_assert_eq(ask(FILE_UNLINK, 0, "d/.", ""), -EISDIR);
     cr_assert_eq(ask(FILE_RENAME, 0, "d/.", "e"), -EBUSY);
     cr_assert_eq(ask(FILE_RENAME, 0, "d", ".."), -EBUSY);
-    cr_assert_eq(ask(FILE_RMDIR, 0, "", ""), -ENOENT);
+    cr_assert_eq(ask(FILE_RMDIR, 0, "", ""), -EBUSY);        /* the root itself, below too */
+    cr_assert_eq(ask(FILE_UNLINK, 0, "", ""), -EISDIR);
+    cr_assert_eq(make_directory("", 0755), -EEXIST);
+    cr_assert_eq(ask(FILE_SYMLINK, 0, "", "x"), -EEXIST);
+    cr_assert_eq(ask(FILE_RENAME, 0, "", "x"), -EBUSY);
+    cr_assert_eq(ask(FILE_RENAME, 0, "d", ""), -EBUSY);
+    request.open.access = FILE_O_WRITE;
+    cr_assert_eq(ask(FILE_CREATE, 0, "", ""), -EISDIR);
 }
 
 /* Paths ------------------------------------------------------------------------------- */
