@@ -306,7 +306,7 @@ static int journal_recover(struct mounting *mounting)
     }
     if (error != 0)
         return refuse(mounting, error, "its journal cannot be replayed (%s)", strerror(-error));
-    fprintf(stderr, "om: the file system was not unmounted: %llu blocks recovered from its journal\n",
+    fprintf(stderr, "the file system was not unmounted: %llu blocks recovered from its journal\n",
             (unsigned long long)blocks);
     return 0;
 }
@@ -733,7 +733,7 @@ static void nameless_end(struct ext4 *ext4)
         for (struct ext4_node *node = ext4->nodes[i]; node != NULL; node = node->next)
             node->holds = 0;
     if (ext4_orphans_clean(ext4) != 0)
-        fprintf(stderr, "om: files without a name could not be deleted; the next mount tries again\n");
+        fprintf(stderr, "files without a name could not be deleted; the next mount tries again\n");
 }
 
 /* The last transaction, the checkpoint, and only then the mark of a clean image. */

@@ -120,7 +120,7 @@ void journal_abort(struct journal *journal, const char *why)
     if (journal->aborted)
         return;
     journal->aborted = true;
-    fprintf(stderr, "om: %s; nothing more is written to this file system\n", why);
+    fprintf(stderr, "%s; nothing more is written to this file system\n", why);
 }
 
 /* Freed blocks ---------------------------------------------------------------- */

@@ -135,7 +135,7 @@ static void mapper_serve(const KnMpRequest *request, uint8_t *body, uint32_t bod
     size_t used = 0;
 
     if (!is_of_nucleus()) {
-        fprintf(stderr, "om: a forged message of the Nucleus, kind %u\n", request->op);
+        fprintf(stderr, "a forged message of the Nucleus, kind %u\n", request->op);
         *reply = (KnMpReply){ .diag = K_EPRIV };
     } else {
         om_map(&om, request, body, body_size, reply, body, K_CMSGSIZEMAX, &used);
@@ -170,7 +170,7 @@ static void *mapper_run(void *unused)
         memcpy(reply_annex, &reply, sizeof reply);
         answered = request.op != K_MP_RELEASE;
     }
-    fprintf(stderr, "om: not enough memory for a mapper thread\n");
+    fprintf(stderr, "not enough memory for a mapper thread\n");
     return NULL;
 }
 
@@ -252,7 +252,18 @@ static void root_mount(void)
     if (error == 0)
         error = om_add(&om, fs, 1);
     if (error != 0)
-        fprintf(stderr, "om: the root file system on %s cannot be used: %s\n", root_disk, why);
+        fprintf(stderr, "the root file system on %s cannot be used: %s\n", root_disk, why);
+    else if (fs->read_only && !root_read_only)
+        fprintf(stderr, "%s can only be read\n", root_disk);
+}
+
+/* As in Linux: half of the memory, unless the mount says otherwise. */
+static uint64_t half_of_memory(void)
+{
+    const KnCap site = { 0 };
+    KnVmStat stat = { 0 };
+
+    return vmStat(&site, &stat) == K_OK ? stat.pages / 2 * K_PAGESIZE : 0;
 }
 
 static int start(void)
@@ -264,6 +275,7 @@ static int start(void)
         return status;
     om_init(&om, &world);
     om.cache_memory = CACHE_MEMORY;
+    om.tmpfs_size = half_of_memory();
     commit_timer = timerCreate(server_port(), 0);
     if (commit_timer < 0)
         return commit_timer;

@@ -62,6 +62,7 @@ struct om {
     uint64_t port, mapper_port; /* UIs of our ports */
     struct om_world *world;
     uint32_t cache_memory;      /* for each file system, bytes */
+    uint64_t tmpfs_size;        /* of a tmpfs that says nothing of it, bytes; 0: no limit */
     bool     stopped;
     pthread_mutex_t segments_lock;      /* of what follows; taken last */
     struct om_segment *segments[OM_SEGMENT_BUCKETS];

@@ -825,7 +825,7 @@ static int ext4_attach(struct om *om, const char *source, const struct attach_op
         return error;
     error = ext4_mount(device, options->read_only, om->cache_memory, ret, why, sizeof why);
     if (error != 0)
-        fprintf(stderr, "om: %s cannot be mounted: %s\n", source, why);
+        fprintf(stderr, "%s cannot be mounted: %s\n", source, why);
     return error;
 }
 
@@ -848,7 +848,8 @@ static int serve_attach(struct serving *serving)
     if (error != 0)
         return error;
     if (strcmp(options.type, "tmpfs") == 0)
-        error = tmpfs_mount(options.size, options.mode, &fs);
+        error = tmpfs_mount(options.size != 0 ? options.size : serving->om->tmpfs_size,
+                            options.mode, &fs);
     else if (strcmp(options.type, "ext4") == 0)
         error = ext4_attach(serving->om, source, &options, &fs);
     else
@@ -1002,7 +1003,7 @@ static int serve_node(struct serving *serving, handler *handle)
     serving->number = key == FILE_ROOT_KEY ? 1 : OM_KEY_SYSTEM(key);
     serving->fs = serving->om->systems[serving->number];
     if (serving->fs == NULL)
-        return serving->om->stopped ? -EIO : -ESTALE;
+        return serving->om->stopped ? -EIO : serving->number == 1 ? -ENODEV : -ESTALE;
     pthread_mutex_lock(&serving->fs->lock);
     error = handle_locked(serving, handle);
     pthread_mutex_unlock(&serving->fs->lock);
