@@ -113,12 +113,18 @@ void *vm_pin(struct actor *actor, vaddr_t address, size_t size, bool write)
     frame_t frame;
     if (page_get(region_find(space, PAGE_OF(address)), PAGE_OF(address), write, false, NULL, &frame) != K_OK)
         return NULL;
-    return pin_add(space, PAGE_OF(address), frame) == K_OK ? bytes : NULL;
+    if (pin_add(space, PAGE_OF(address), frame) != K_OK)
+        return NULL;
+    space->pinned++;
+    return bytes;
 }
 
 void vm_unpin(struct actor *actor, vaddr_t address, size_t size)
 {
     (void)size;
-    if (actor->vm != NULL)
-        pin_remove(actor->vm, PAGE_OF(address));
+    struct vm_space *space = actor->vm;
+    if (space == NULL || space->pinned == 0)
+        return;
+    space->pinned--;
+    pin_remove(space, PAGE_OF(address));
 }

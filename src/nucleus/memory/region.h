@@ -60,12 +60,14 @@ struct vm_space {
     struct actor *actor;     /* NULL: destroyed */
     struct host_space *host; /* NULL: the machine's side is dead */
     uint32_t id;
+    bool supervisor;
     page_t bottom, top;
     struct object own;
     struct tree table; /* what is mapped: see mapping.h */
     struct region **regions; /* in order of address */
     size_t region_count, region_room, region_hint;
     uint64_t mapped, pages, locked, faults; /* pages mapped; pages of regions */
+    uint64_t pinned;                        /* by devices: vm_pin less vm_unpin; the space stays until there are none */
     uint64_t machine_mappings; /* that the host has, or will have */
     page_t budget_hand;        /* where budget.c unmaps next */
     struct quarantine quarantine;

@@ -59,7 +59,8 @@ int vm_space_create(struct actor *actor)
     }
     space->actor = actor;
     space->host = actor->host;
-    if (space->host != NULL && host_space_is_supervisor(space->host))
+    space->supervisor = space->host != NULL && host_space_is_supervisor(space->host);
+    if (space->supervisor)
         host_space_range(space->host, &bottom, &top);
     space->bottom = PAGE_OF(bottom);
     space->top = PAGE_OF(top);
