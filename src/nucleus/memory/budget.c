@@ -15,7 +15,10 @@
 #define STRETCH 128u /* pages: copying them takes some 50 us */
 #define PIECES 8u    /* in fewer pieces a stretch is good enough */
 
-bool budget_is_tight(const struct vm_space *space) { return space->machine_mappings > host_space_mappings_max() / 2; }
+/* Supervisor spaces are in one process of the host, where a hole between two mappings counts as one, too; and that process has others. */
+static size_t budget_of(const struct vm_space *space) { return host_space_mappings_max() / (space->supervisor ? 4 : 1); }
+
+bool budget_is_tight(const struct vm_space *space) { return mapping_count_shared(space) > budget_of(space) / 2; }
 
 static struct range stretch_of(const struct region *region, page_t page)
 {
@@ -131,9 +134,9 @@ static bool unmap_next(struct vm_space *space, page_t page)
 
 void budget_keep(struct vm_space *space, page_t page)
 {
-    size_t most = host_space_mappings_max(), high = most - most / 8, low = high - most / 16;
-    if (space->machine_mappings <= high)
+    size_t most = budget_of(space), high = most - most / 8, low = high - most / 16;
+    if (mapping_count_shared(space) <= high)
         return;
-    while (space->machine_mappings > low && unmap_next(space, page))
+    while (mapping_count_shared(space) > low && unmap_next(space, page))
         ;
 }

@@ -239,6 +239,13 @@ static int space_dup(struct vm_space *target, struct vm_space *source, struct th
     return K_OK;
 }
 
+/* A supervisor space has a range of its own. */
+static bool space_has_room_for(const struct vm_space *target, const struct vm_space *source)
+{
+    return source->region_count == 0 || (source->regions[0]->start >= target->bottom &&
+                                         source->regions[source->region_count - 1]->end <= target->top);
+}
+
 int64_t call_rgnDup(struct thread *thread)
 {
     struct vm_space *target, *source;
@@ -251,6 +258,8 @@ int64_t call_rgnDup(struct thread *thread)
         return K_EINVAL;
     if (target->region_count > 0)
         return K_EOVERLAP;
+    if (!space_has_room_for(target, source))
+        return K_ESPACE;
     status = space_settled(source, thread);
     if (status == K_OK)
         status = space_settled(target, thread);

@@ -233,6 +233,21 @@ static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
 
 uint64_t mapping_pieces(struct vm_space *space, page_t from, page_t to) { return mappings_in(space, from, to - 1); }
 
+/* Supervisor spaces share the Nucleus's own address space on the host. */
+static uint64_t supervisor_mappings;
+
+static void mappings_count(struct vm_space *space, int64_t more)
+{
+    space->machine_mappings += more;
+    if (space->supervisor)
+        supervisor_mappings += more;
+}
+
+uint64_t mapping_count_shared(const struct vm_space *space)
+{
+    return space->supervisor ? supervisor_mappings : space->machine_mappings;
+}
+
 static void entry_drop(struct vm_space *space, page_t page, uint32_t entry)
 {
     reverse_remove(entry_frame(entry), where_of(space, page));
@@ -266,7 +281,7 @@ void mapping_set(struct vm_space *space, page_t page, frame_t first, size_t coun
     uint32_t next = mapping_get(space, page + count);
     begins += entry_begins(before, (uint32_t)protection << ENTRY_SHIFT | first);
     begins += (int)entry_begins(last, next) - (int)entry_begins(old_before, next);
-    space->machine_mappings += begins;
+    mappings_count(space, begins);
 }
 
 /* Empty the entries of a leaf from <page> on, below <to>; frames go in runs. Returns how many went. */
@@ -326,7 +341,7 @@ void mapping_remove(struct vm_space *space, page_t from, page_t to)
         leaf_empty(space, leaf, page, to);
         page = (page | (TREE_WAYS - 1)) + 1;
     }
-    space->machine_mappings += mappings_in(space, from, to) - before;
+    mappings_count(space, (int64_t)(mappings_in(space, from, to) - before));
 }
 
 /* One order for pages without holes that get the same protection. */
@@ -400,14 +415,14 @@ void mapping_withdraw(struct vm_space *space, page_t from, page_t to, unsigned p
         }
     }
     stretch_end(space, &stretch);
-    space->machine_mappings += mappings_in(space, from, to) - before;
+    mappings_count(space, (int64_t)(mappings_in(space, from, to) - before));
 }
 
 void mapping_protect(struct vm_space *space, page_t from, page_t to, unsigned protection)
 {
     uint64_t before = mappings_in(space, from, to);
     protect_run(space, from, to, protection);
-    space->machine_mappings += mappings_in(space, from, to) - before;
+    mappings_count(space, (int64_t)(mappings_in(space, from, to) - before));
 }
 
 page_t mapping_end_of(struct vm_space *space, page_t from, page_t to, uint64_t pages)
@@ -430,6 +445,6 @@ page_t mapping_forget(struct vm_space *space, page_t from, uint64_t budget)
         from = (from | (TREE_WAYS - 1)) + 1;
         budget -= TREE_WAYS;
     }
-    space->machine_mappings = 0;
+    mappings_count(space, -(int64_t)space->machine_mappings);
     return space->top;
 }

@@ -23,6 +23,8 @@ void mapping_remove(struct vm_space *space, page_t from, page_t to);
 void mapping_withdraw(struct vm_space *space, page_t from, page_t to, unsigned protection);
 /* Give the pages of a range, which are all mapped, another protection (not none) by one order. */
 void mapping_protect(struct vm_space *space, page_t from, page_t to, unsigned protection);
+/* How many mappings the host has where this one's count: in its process. */
+uint64_t mapping_count_shared(const struct vm_space *space);
 /* In how many of the machine's mappings lies [from, to), about? */
 uint64_t mapping_pieces(struct vm_space *space, page_t from, page_t to);
 /* Where [from, to) is cut so that at most about <pages> pages are mapped in its first part. */

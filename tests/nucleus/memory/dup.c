@@ -32,6 +32,14 @@ Test(dup, an_actor_is_not_duplicated_into_itself_or_onto_another)
     cr_expect_eq(CALL(actor, rgnDup, ARG(actor_new()), 0, 1), K_EINVAL);
 }
 
+Test(dup, a_space_is_not_copied_where_its_regions_cannot_be)
+{
+    struct actor *actor = actor_new(), *supervisor = actor_new_supervisor();
+    allocate(actor, BASE, 2, RW);
+    cr_expect_eq(CALL(actor, rgnDup, ARG(supervisor), 0, 0), K_ESPACE);
+    cr_expect_eq(supervisor->vm->region_count, 0);
+}
+
 Test(dup, a_small_copy_is_made_at_once_without_orders_to_the_parent)
 {
     struct actor *parent = actor_new();
