@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include <elfutils/libdwfl.h>
-#include <nucleus/vm.h>
+
+#include "actor_memory.h"
 
 enum {
-    FRAMES_MOST = 64,
+    FRAMES_MOST = 4096,
+    LINES_MOST = 40,
     GUESSES_MOST = 16,
     SCANNED = 4096, /* bytes of stack that are looked through for return addresses */
     THREAD = 1,     /* libdw wants a number for the one thread that we show it */
@@ -21,36 +23,11 @@ struct trace_of {
     KnThreadCtx registers;
     backtrace_print *print;
     Dwfl *dwfl; /* NULL: no names */
-    unsigned frames;
+    unsigned frames, lines;
     uint64_t last_sp;
+    uint64_t last_pc; /* a recursion is told once, */
+    unsigned repeated; /* and how often */
 };
-
-/* The actor's memory */
-
-static bool read_word(const struct actor *actor, uint64_t address, uint64_t *ret_word)
-{
-    uint8_t bytes[sizeof *ret_word];
-    for (size_t done = 0; done < sizeof bytes;) {
-        uint64_t at = address + done, page = at & ~(uint64_t)(PAGE_SIZE - 1), found = page;
-        const uint8_t *from = vm_page_look(actor, &found, page + PAGE_SIZE);
-        if (from == NULL)
-            return false;
-        size_t part = PAGE_SIZE - (size_t)(at - page);
-        if (part > sizeof bytes - done)
-            part = sizeof bytes - done;
-        memcpy(bytes + done, from + (at - page), part);
-        done += part;
-    }
-    memcpy(ret_word, bytes, sizeof bytes);
-    return true;
-}
-
-static bool is_code(const struct actor *actor, uint64_t address)
-{
-    struct vm_region_view region;
-    return vm_region_look(actor, address, &region) && region.start <= address &&
-           (region.options & K_EXECUTABLE) != 0;
-}
 
 /* One line for one frame */
 
@@ -62,9 +39,25 @@ static const char *shorten(const char *path)
     return path;
 }
 
+static void print_repeated(struct trace_of *trace)
+{
+    char line[64];
+    snprintf(line, sizeof line, "   and %u times again", trace->repeated);
+    if (trace->repeated > 0)
+        trace->print(line);
+    trace->repeated = 0;
+}
+
 static void print_frame(struct trace_of *trace, uint64_t pc, bool is_return_address, bool guess)
 {
     char line[512], source[256] = "";
+    if (trace->frames++ > 0 && pc == trace->last_pc) {
+        trace->repeated++;
+        return;
+    }
+    print_repeated(trace);
+    trace->last_pc = pc;
+    trace->lines++;
     const char *name = NULL;
     GElf_Off offset = 0;
     GElf_Sym symbol;
@@ -79,13 +72,12 @@ static void print_frame(struct trace_of *trace, uint64_t pc, bool is_return_addr
             snprintf(source, sizeof source, " (%s:%d)", shorten(file), number);
     }
     if (name == NULL)
-        snprintf(line, sizeof line, "%s#%u 0x%016" PRIx64 "%s", guess ? "? " : "", trace->frames, pc,
-                 is_code(trace->actor, pc) ? "" : " (not code)");
+        snprintf(line, sizeof line, "%s#%u 0x%016" PRIx64 "%s", guess ? "? " : "", trace->frames - 1, pc,
+                 actor_memory_is_code(trace->actor, pc) ? "" : " (not code)");
     else
         snprintf(line, sizeof line, "%s#%u 0x%016" PRIx64 " %s+0x%" PRIx64 "%s", guess ? "? " : "",
-                 trace->frames, pc, name, (uint64_t)offset + (is_return_address ? 1 : 0), source);
+                 trace->frames - 1, pc, name, (uint64_t)offset + (is_return_address ? 1 : 0), source);
     trace->print(line);
-    trace->frames++;
 }
 
 /* The unwinder: how libdw sees our thread */
@@ -111,7 +103,7 @@ static bool memory_read(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void
     (void)dwfl;
     struct trace_of *trace = argument;
     uint64_t word;
-    if (!read_word(trace->actor, address, &word))
+    if (!actor_memory_word(trace->actor, address, &word))
         return false;
     *result = word;
     return true;
@@ -134,11 +126,12 @@ static int on_frame(Dwfl_Frame *frame, void *argument)
     Dwarf_Addr pc;
     bool is_activation;
     Dwarf_Word sp;
-    if (!dwfl_frame_pc(frame, &pc, &is_activation) || trace->frames >= FRAMES_MOST)
+    if (!dwfl_frame_pc(frame, &pc, &is_activation) || trace->frames >= FRAMES_MOST ||
+        trace->lines >= LINES_MOST)
         return DWARF_CB_ABORT;
     /* The frame of what was called with a bad address is printed by hand. */
     bool first = trace->frames == 0;
-    if (pc == 0 || (!first && !is_code(trace->actor, pc)))
+    if (pc == 0 || (!first && !actor_memory_is_code(trace->actor, pc)))
         return DWARF_CB_ABORT;
     if (dwfl_frame_reg(frame, 7, &sp) == 0)
         trace->last_sp = sp;
@@ -160,7 +153,7 @@ static void unwind(struct trace_of *trace)
 static bool follows_call(const struct actor *actor, uint64_t address)
 {
     uint64_t before;
-    if (!is_code(actor, address) || !read_word(actor, address - 8, &before))
+    if (!actor_memory_is_code(actor, address) || !actor_memory_word(actor, address - 8, &before))
         return false;
     const uint8_t *bytes = (const uint8_t *)&before;
     if (bytes[3] == 0xe8) /* call rel32 */
@@ -176,7 +169,7 @@ static void guess(struct trace_of *trace, uint64_t sp)
     unsigned guesses = 0;
     for (uint64_t at = sp & ~UINT64_C(7); at < sp + SCANNED && guesses < GUESSES_MOST; at += 8) {
         uint64_t word;
-        if (!read_word(trace->actor, at, &word))
+        if (!actor_memory_word(trace->actor, at, &word))
             break;
         if (!follows_call(trace->actor, word))
             continue;
@@ -213,20 +206,21 @@ void backtrace(const struct actor *actor, const struct site_image *image,
     struct trace_of trace = {.actor = actor, .registers = *registers, .print = print,
                              .last_sp = registers->rsp, .dwfl = open_names(image)};
     uint64_t caller;
-    if (!is_code(actor, registers->rip)) {
+    if (!actor_memory_is_code(actor, registers->rip)) {
         /* It jumped there, most likely by a call: go on at the return address. */
         print_frame(&trace, registers->rip, false, false);
-        if (read_word(actor, registers->rsp, &caller) && follows_call(actor, caller)) {
+        if (actor_memory_word(actor, registers->rsp, &caller) && follows_call(actor, caller)) {
             trace.registers.rip = caller;
             trace.registers.rsp += 8;
         }
     }
-    if (trace.dwfl != NULL && is_code(actor, trace.registers.rip))
+    if (trace.dwfl != NULL && actor_memory_is_code(actor, trace.registers.rip))
         unwind(&trace);
     if (trace.frames == 0)
         print_frame(&trace, registers->rip, false, false);
     if (trace.frames < 3)
         guess(&trace, trace.last_sp);
+    print_repeated(&trace);
     if (trace.dwfl != NULL)
         dwfl_end(trace.dwfl);
 }

@@ -16,6 +16,8 @@
 #include <host/event.h>
 #include <nucleus/vm.h>
 
+#include "actor_memory.h"
+
 enum {
     RUNS_MOST = 16384,
     THREADS_MOST = 1024,
@@ -146,14 +148,24 @@ static void fill_registers(const KnThreadCtx *from, elf_gregset_t *to)
 static void add_thread(struct making *making, const struct thread *thread, const KnThreadCtx *registers,
                        const uint8_t *xstate)
 {
-    struct elf_prstatus status = {.pr_pid = thread->li, .pr_fpvalid = 1};
-    if (thread == making->core->thread) {
-        status.pr_cursig = (short)making->core->signal;
-        status.pr_info.si_signo = making->core->signal;
-    }
+    int signal = making->core->signal; /* as Linux: in all of them, gdb takes any */
+    struct elf_prstatus status = {
+        .pr_info = {.si_signo = signal}, .pr_cursig = (short)signal, .pr_pid = thread->li, .pr_fpvalid = 1};
     fill_registers(registers, &status.pr_reg);
     add_note(making, NT_PRSTATUS, &status, sizeof status);
     add_note(making, NT_FPREGSET, xstate, sizeof(struct user_fpregs_struct)); /* how XSAVE's form begins */
+}
+
+/* A thread that waits in a nucleus call is in the gate, whose page no debugger knows: it is shown as
+ * it will be when the call returns. */
+static void leave_gate(const struct actor *actor, KnThreadCtx *registers)
+{
+    uint64_t caller;
+    if (!actor_memory_is_code(actor, registers->rip) && actor_memory_word(actor, registers->rsp, &caller) &&
+        actor_memory_is_code(actor, caller)) {
+        registers->rip = caller;
+        registers->rsp += sizeof caller;
+    }
 }
 
 static void add_process(struct making *making)
@@ -164,7 +176,8 @@ static void add_process(struct making *making)
     snprintf(info.pr_psargs, sizeof info.pr_psargs, "%s", core->actor->name);
     add_note(making, NT_PRPSINFO, &info, sizeof info);
     siginfo_t signal = {.si_signo = core->signal, .si_code = 1};
-    signal.si_addr = (void *)(uintptr_t)core->registers->fault;
+    bool has_address = core->signal == SIGSEGV || core->signal == SIGBUS;
+    signal.si_addr = (void *)(uintptr_t)(has_address ? core->registers->fault : core->registers->rip);
     add_note(making, NT_SIGINFO, &signal, sizeof signal);
     if (core->image == NULL)
         return;
@@ -195,6 +208,7 @@ static void add_notes(struct making *making)
         if (thread == core->thread || host_context_running(thread->context) || ++count > THREADS_MOST)
             continue;
         host_context_get(thread->context, &registers, xstate);
+        leave_gate(core->actor, &registers);
         add_thread(making, thread, &registers, xstate);
     }
     free(xstate);

@@ -131,6 +131,7 @@ static bool signals_take(void)
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGWINCH);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* what is too large for the user's limit is an error where it is written */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return false;
     site.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -1,0 +1,106 @@
+/* victim.c: an actor that dies of what its argument says, three calls deep, while another of its threads waits.
+ *
+ *     fault    writes to an address that is not there      jump     calls one
+ *     null     calls through a null pointer                  illegal  executes an illegal instruction
+ *     divide   divides by zero                               library  hands a bad pointer to the C library
+ *     smash    writes over its stack and returns             big      faults with much memory in use
+ *     stack    recurses without end                          exit     ends of itself, after many calls
+ *     wait     waits: somebody looks at it
+ */
+#include <chorus.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NEARLY_ALL (100 << 20)
+
+volatile int victim_mark = 4711; /* found in the core */
+static volatile int zero;
+
+static void *sleep_here(void *unused)
+{
+    threadDelay(K_FOREVER);
+    return unused;
+}
+
+__attribute__((noinline)) static void smash(void)
+{
+    volatile char here[16];
+    volatile char *at = here;
+    for (int i = 0; i < 200 + zero; i++)
+        *at++ = (char)0xee;
+}
+
+__attribute__((noinline)) static int recurse(int depth)
+{
+    volatile char here[2000];
+    here[0] = (char)depth;
+    return depth < 0 ? 0 : recurse(depth + 1) + here[0];
+}
+
+volatile char *victim_memory;
+
+__attribute__((noinline)) static void use_memory(void)
+{
+    volatile char *memory = victim_memory = malloc(NEARLY_ALL);
+    for (size_t i = 0; i < NEARLY_ALL; i += 512)
+        memory[i] = 1;
+    *(volatile int *)0x5550000000 = memory[512];
+}
+
+static void call_often(void)
+{
+    for (int i = 0; i < 1000; i++)
+        actorSelf(&(KnCap){ 0 });
+    exit(0);
+}
+
+__attribute__((noinline)) static void die_of(const char *what)
+{
+    if (strcmp(what, "fault") == 0)
+        *(volatile int *)0x5550000000 = 1;
+    else if (strcmp(what, "jump") == 0)
+        ((void (*)(void))0x5550000000)();
+    else if (strcmp(what, "null") == 0)
+        ((void (*)(void))(uintptr_t)zero)();
+    else if (strcmp(what, "illegal") == 0)
+        __asm__ volatile("ud2");
+    else if (strcmp(what, "divide") == 0)
+        zero = 1000 / zero;
+    else if (strcmp(what, "library") == 0)
+        zero = (int)strlen((const char *)(uintptr_t)(0x5550000000 + (uint64_t)zero));
+    else if (strcmp(what, "smash") == 0)
+        smash();
+    else if (strcmp(what, "big") == 0)
+        use_memory();
+    else if (strcmp(what, "stack") == 0)
+        zero = recurse(1);
+    else if (strcmp(what, "exit") == 0)
+        call_often();
+    else
+        sleep_here(NULL);
+    zero = 2; /* so that the calls above are no jumps */
+}
+
+__attribute__((noinline)) static void second_step(const char *what)
+{
+    die_of(what);
+    zero = 3;
+}
+
+__attribute__((noinline)) static void first_step(const char *what)
+{
+    second_step(what);
+    zero = 4;
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t thread;
+    KnUniqueId ui;
+    portCreate(K_MYACTOR, &ui);
+    pthread_create(&thread, NULL, sleep_here, NULL);
+    threadDelay(10000000);
+    first_step(argc > 1 ? argv[1] : "wait");
+}
