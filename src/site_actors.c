@@ -28,18 +28,23 @@ struct arguments {
 struct boot_actor {
     const char *name;
     int priority;
+    bool restarts; /* when it dies, another one takes its place, and its clients go on */
     void (*tell)(const struct site_options *options, struct arguments *arguments);
 };
 
 static void tell_pm(const struct site_options *options, struct arguments *arguments);
 
 static const struct boot_actor actors[] = {
-    {"console", K_PRIO_DRIVER, NULL},
-    {"disk", K_PRIO_DRIVER, NULL},
-    {"om", K_PRIO_SERVER, NULL},
-    {"dm", K_PRIO_SERVER, NULL},
-    {"pm", K_PRIO_SERVER, tell_pm},
+    {"console", K_PRIO_DRIVER, true, NULL},
+    {"disk", K_PRIO_DRIVER, true, NULL},
+    {"om", K_PRIO_SERVER, false, NULL},
+    {"dm", K_PRIO_SERVER, true, NULL},
+    {"pm", K_PRIO_SERVER, false, tell_pm},
 };
+enum { ACTORS = sizeof actors / sizeof *actors };
+
+static const struct actor *running[ACTORS];
+static const struct site_options *boot_options;
 
 /* Arguments */
 
@@ -92,6 +97,8 @@ static bool start(const struct boot_actor *boot, const char *path, char *const *
     int status = site_load(path, &program, &actor, why, sizeof why);
     if (status != K_OK)
         fprintf(stderr, "chorus: the actor %s cannot be started: %s\n", boot->name, why[0] ? why : nucleus_error_words(status));
+    else
+        running[boot - actors] = actor;
     return status == K_OK;
 }
 
@@ -112,9 +119,48 @@ static bool start_one(const struct boot_actor *boot, const struct site_options *
     return started;
 }
 
+/* Death and restart */
+
+enum { DEATHS_MOST = 20 }; /* in DEATHS_TIME: more, and there is no use in trying */
+static const int64_t DEATHS_TIME = 10000000000ll;
+
+static bool dies_too_often(void)
+{
+    static int64_t since;
+    static unsigned deaths;
+    if (host_time() - since > DEATHS_TIME) {
+        since = host_time();
+        deaths = 0;
+    }
+    return ++deaths > DEATHS_MOST;
+}
+
+static void start_again(void *boot) { start_one(boot, boot_options); }
+
+/* Nothing is started here: the Nucleus is in the middle of the other's end. */
+static void on_gone(const struct actor *gone, int reason, const char *words)
+{
+    (void)reason, (void)words;
+    for (size_t i = 0; i < ACTORS; i++) {
+        if (running[i] != gone)
+            continue;
+        running[i] = NULL;
+        if (!actors[i].restarts || nucleus_shutting_down(NULL, NULL))
+            return;
+        if (dies_too_often()) {
+            host_log(0, "%s dies too often, and is not started again", actors[i].name);
+            return;
+        }
+        host_log(1, "%s is started again", actors[i].name);
+        host_post(start_again, (void *)&actors[i]);
+    }
+}
+
 bool site_actors_start(const struct site_options *options)
 {
-    for (size_t i = 0; i < sizeof actors / sizeof *actors; i++)
+    boot_options = options;
+    nucleus_hooks.actor_gone = on_gone;
+    for (size_t i = 0; i < ACTORS; i++)
         if (!start_one(&actors[i], options))
             return false;
     return true;

@@ -7,7 +7,7 @@
  * CONSOLE_CONNECT gave; they are hints and may come once too often.
  *
  * When the driver dies it is started again; dm's call fails, and dm connects again. Input that the dead driver had
- * taken from the device and not given out is lost (at most one buffer of 4 KB); output that it had accepted and not passed on
+ * taken from the device and not given out is lost (at most eight buffers of 4 KB a port); output that it had accepted and not passed on
  * is lost too.
  */
 #ifndef PROTOCOL_CONSOLE_H
