@@ -125,6 +125,7 @@ void vm_unpin(struct actor *actor, vaddr_t address, size_t size)
     struct vm_space *space = actor->vm;
     if (space == NULL || space->pinned == 0)
         return;
-    space->pinned--;
     pin_remove(space, PAGE_OF(address));
+    if (--space->pinned == 0)
+        space_unpinned(space);
 }

@@ -104,6 +104,7 @@ int space_settled(struct vm_space *space, struct thread *thread);
 int space_add_source(struct vm_space *space, const struct vm_space *source, host_ticket_t ticket);
 /* Do what waits to be freed, at most about <budget> pages. True: there is more. */
 bool space_reap(uint64_t budget);
+void space_unpinned(struct vm_space *space);
 
 /* region.c */
 struct region *region_find(struct vm_space *space, page_t page);

@@ -129,9 +129,18 @@ static bool space_step(struct vm_space *space, uint64_t budget)
     if (space->dying_at < space->top)
         return true;
     list_remove(&space->of_dying);
-    if (space->actor == NULL)
+    if (space->actor == NULL && space->pinned == 0)
         space_free(space);
     return !list_is_empty(&dying);
+}
+
+/* The last page that a device worked on was given back; if the space waited for nothing else, it goes with the next step. */
+void space_unpinned(struct vm_space *space)
+{
+    if (space->actor != NULL || space->host != NULL)
+        return;
+    list_remove(&space->of_dying);
+    list_append(&dying, &space->of_dying);
 }
 
 static bool space_waits_for_step(const struct vm_space *space)
