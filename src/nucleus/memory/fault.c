@@ -250,20 +250,47 @@ static int copy_shared(struct region *region, page_t page, struct thread *thread
     return K_OK;
 }
 
-/* Copy of a segment, written for the first time: from the cache's page into one of the object's own. */
-static int copy_from_cache(struct region *region, page_t page, frame_t source, struct thread *thread)
+/* Can the page be copied up: the object has none, the cache has it, and it counts? */
+static bool page_can_be_copied(struct region *region, page_t page, frame_t *ret_frame)
 {
-    frame_t frame;
-    size_t count;
-    frame_hold(source);
-    int status = frames_get(1, FRAME_FOR_COPY, thread, &frame, &count);
-    frame_unhold(source);
-    if (status != K_OK)
-        return status;
+    uint32_t slot;
+    if (tree_get(&region->object->tree, region_object_page(region, page)) != 0 || cache_page_is_beyond(region, page))
+        return false;
+    slot = cache_slot(region->cache, region_cache_page(region, page));
+    *ret_frame = slot_frame(slot);
+    return slot != 0;
+}
+
+static void page_copy_up(struct region *region, page_t page, frame_t source, frame_t frame)
+{
     memcpy(frame_bytes(frame), frame_bytes(source), PAGE_SIZE);
     cache_trim_copy(region, page, frame_bytes(frame));
     object_put(region->object, region_object_page(region, page), frame, 1);
-    return K_OK;
+}
+
+/* Copy of a segment, written for the first time: from the cache's pages into some of the object's own. Neighbours that are in memory go along: data is seldom
+ * written in one page only. */
+static int copy_from_cache(struct region *region, page_t page, frame_t source, bool around, struct thread *thread)
+{
+    struct window window = window_around(region, page, around && frame_free_count() >= SCARCE ? COPY_WINDOW : 1);
+    frame_t run, frame;
+    size_t want = 0, got, used = 0;
+    for (page_t at = window.from; at < window.to; at++)
+        want += page_can_be_copied(region, at, &frame);
+    frame_hold(source);
+    int status = frames_get(want, FRAME_FOR_COPY, thread, &run, &got);
+    if (status == K_OK && got < want) {
+        page_copy_up(region, page, source, run);
+        used = 1;
+    }
+    for (page_t at = window.from; status == K_OK && got == want && at < window.to; at++) {
+        if (page_can_be_copied(region, at, &frame) && used < got)
+            page_copy_up(region, at, frame, run + used++);
+    }
+    if (status == K_OK)
+        frame_return(run + used, got - used);
+    frame_unhold(source);
+    return status;
 }
 
 /* K_OK with the slot's page being there and, if <write>, this object's alone. */
@@ -282,7 +309,7 @@ static int object_page_get(struct region *region, page_t page, bool write, struc
                 return status;
             if (!write && !cache_page_needs_trim(region, page))
                 return K_OK;
-            status = copy_from_cache(region, page, *ret_frame, thread);
+            status = copy_from_cache(region, page, *ret_frame, write, thread);
         } else {
             status = zero_fill(region, page, window, thread);
         }

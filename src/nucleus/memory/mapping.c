@@ -211,6 +211,15 @@ void mapping_submit(struct vm_space *space)
  * are numbers that follow each other. */
 static inline unsigned entry_begins(uint32_t before, uint32_t entry) { return entry != 0 && entry != before + 1; }
 
+/* In the slots of a whole leaf, but for the first. */
+static unsigned leaf_begins(const uint32_t *slot)
+{
+    uint32_t count = 0;
+    for (unsigned i = 1; i < TREE_WAYS; i++)
+        count += (slot[i] != 0) & (slot[i] != slot[i - 1] + 1);
+    return count;
+}
+
 /* How many of the machine's mappings begin in [from, to]. */
 static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
 {
@@ -222,8 +231,12 @@ static uint64_t mappings_in(struct vm_space *space, page_t from, page_t to)
         unsigned first = page % TREE_WAYS, end = to + 1 - page < TREE_WAYS - first ? first + (to + 1 - page) : TREE_WAYS;
         const uint32_t *slot = leaf->slot;
         count += entry_begins(page == expected ? before : 0, slot[first]);
-        for (unsigned i = first + 1; i < end; i++)
-            count += entry_begins(slot[i - 1], slot[i]);
+        if (end - first == TREE_WAYS) {
+            count += leaf_begins(slot);
+        } else {
+            for (unsigned i = first + 1; i < end; i++)
+                count += entry_begins(slot[i - 1], slot[i]);
+        }
         before = slot[end - 1];
         page += end - first;
         expected = page;
@@ -354,8 +367,13 @@ static void protect_run(struct vm_space *space, page_t from, page_t to, unsigned
     for (page_t page = from; page < to;) {
         struct tree_node *leaf = tree_leaf_make(&space->table, page);
         unsigned first = page % TREE_WAYS, end = to - page < TREE_WAYS - first ? first + (to - page) : TREE_WAYS;
-        for (unsigned i = first; i < end; i++)
-            leaf->slot[i] = (uint32_t)protection << ENTRY_SHIFT | entry_frame(leaf->slot[i]);
+        if (end - first == TREE_WAYS) {
+            for (unsigned i = 0; i < TREE_WAYS; i++)
+                leaf->slot[i] = (uint32_t)protection << ENTRY_SHIFT | entry_frame(leaf->slot[i]);
+        } else {
+            for (unsigned i = first; i < end; i++)
+                leaf->slot[i] = (uint32_t)protection << ENTRY_SHIFT | entry_frame(leaf->slot[i]);
+        }
         page += end - first;
     }
 }
