@@ -20,7 +20,6 @@
 #define TRIES 100
 
 static KnIpcDest dm;
-static KnUniqueId dm_port;
 static uint64_t client;
 static bool connected;
 
@@ -268,13 +267,12 @@ static int64_t not_yet(struct call *call, const struct file *file, uint64_t toke
     return file->flags & O_NONBLOCK ? -EAGAIN : -ENOMEM;
 }
 
-/* scratch[0]: `begun` of the first try. */
-static int64_t device_read(struct call *call, struct file *file, struct user_io *io, int64_t *offset)
+/* What is asked of a terminal at once, to be put <at> bytes into the buffers. scratch[0]: `begun` of the first try. */
+static int64_t read_part(struct call *call, struct file *file, struct user_io *io, size_t at)
 {
-    uint32_t size = io->total < TTY_BODY_MAX ? (uint32_t)io->total : TTY_BODY_MAX;
+    uint32_t size = io->total - at < TTY_BODY_MAX ? (uint32_t)(io->total - at) : TTY_BODY_MAX;
     uint8_t small[1024], *buffer = size <= sizeof small ? small : malloc(size);
     bool waits = !(file->flags & O_NONBLOCK);
-    (void)offset;
     if (buffer == NULL)
         return -ENOMEM;
     if (call->awaits_sign)
@@ -298,13 +296,32 @@ static int64_t device_read(struct call *call, struct file *file, struct user_io 
         else if (result == 0 && exchange.reply.length > size)
             result = -EIO;
         else if (result == 0)
-            result = io_copy_out(call, io, 0, buffer, exchange.reply.length);
+            result = io_copy_out(call, io, at, buffer, exchange.reply.length);
         if (result == 0)
             result = exchange.reply.length;
     }
     if (buffer != small)
         free(buffer);
     return result;
+}
+
+/* Whose reads are never short. */
+static bool gives_all(const struct file *file)
+{
+    return file->device == TTY_ZERO || file->device == TTY_FULL || file->device == TTY_RANDOM || file->device == TTY_URANDOM;
+}
+
+static int64_t device_read(struct call *call, struct file *file, struct user_io *io, int64_t *offset)
+{
+    size_t done = 0;
+    (void)offset;
+    do {
+        int64_t part = read_part(call, file, io, done);
+        if (part <= 0)
+            return done > 0 ? (int64_t)done : part;
+        done += (size_t)part;
+    } while (gives_all(file) && done < io->total && !signal_is_due(call_thread(call)));
+    return (int64_t)done;
 }
 
 static int64_t write_part(struct call *call, struct file *file, const uint8_t *data, uint32_t size,
@@ -562,6 +579,22 @@ int device_list(uint32_t first, struct tty_node *nodes, uint32_t room)
     return exchange.reply.length < room ? (int)exchange.reply.length : (int)room;
 }
 
+void device_server_say(uint32_t device, const char *text)
+{
+    struct exchange open = { .request.operation = TTY_OPEN };
+    open.request.handle = client;
+    open.request.device = device;
+    open.request.flags = TTY_NO_CONTROL;
+    open.request.identity.flags = TTY_PRIVILEGED;
+    if (ask(&open, NULL, 0, NULL, 0) != 0)
+        return;
+    struct exchange write = { .request.operation = TTY_WRITE };
+    write.request.handle = open.reply.handle;
+    write.request.flags = TTY_PERMITTED;
+    ask(&write, text, (uint32_t)strlen(text), NULL, 0);
+    tell(TTY_CLOSE, open.reply.handle, 0, 0);
+}
+
 /* What was written to the streams and the console must leave before the machine is halted. */
 void device_server_drain(void)
 {
@@ -585,5 +618,4 @@ void device_server_drain(void)
         }
         tell(TTY_CLOSE, open.reply.handle, 0, 0);
     }
-    (void)dm_port;
 }

@@ -27,5 +27,7 @@ void device_server_close(uint64_t handle);
 void device_server_unwatch(uint64_t token);
 void device_server_session_end(pid_t sid);
 void device_server_drain(void);
+/* Write a line of pm's own to a device: why the command cannot be run. */
+void device_server_say(uint32_t device, const char *text);
 
 #endif

@@ -8,6 +8,7 @@
  * standard input, output or error, passed through unchanged. Without COMMAND: a login shell.
  */
 
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -27,6 +28,11 @@
 
 #define WORKERS 12
 #define ENVIRONMENT_MOST 256
+#define RESERVE (2u << 20) /* bytes */
+
+/* The program's exit status when there is no command to have one. */
+enum { NOT_BOOTED = 125, NOT_RUN = 126, NOT_FOUND = 127 };
+static int end_status = NOT_BOOTED;
 
 struct pm_options pm_options;
 
@@ -271,11 +277,11 @@ static int go_to(struct process *process, struct call *call, const char *folder)
     return error;
 }
 
-static void say_not_run(const char *name, int error)
+static void say_not_run(const struct command *command, const char *name, int error)
 {
     char line[512];
-    int length = snprintf(line, sizeof line, "chorus: %s: %s\n", name, strerror(-error));
-    sysLog(line, (size_t)length - 1);
+    snprintf(line, sizeof line, "chorus: %s: %s\n", name, strerror(-error));
+    device_server_say(command->stream[2] ? TTY_STDERR : TTY_HVC, line);
 }
 
 static int start_command(struct command *command)
@@ -291,7 +297,7 @@ static int start_command(struct command *command)
     thread->where = THREAD_SERVED;
     int error = decide_user(&thread->call, command);
     if (error != 0) {
-        say_not_run(command->user, error);
+        say_not_run(command, command->user, error);
         return error;
     }
     environment_default(command, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
@@ -304,7 +310,7 @@ static int start_command(struct command *command)
     const char *folder = command->folder != NULL ? command->folder : command->home;
     error = go_to(process, &thread->call, folder);
     if (error != 0 && command->folder != NULL) {
-        say_not_run(folder, error);
+        say_not_run(command, folder, error);
         return error;
     }
     if (command->argv[0] == NULL)
@@ -316,8 +322,10 @@ static int start_command(struct command *command)
     process->credentials = command->credentials;
     init_watch(process->pid);
     error = run(process, command);
-    if (error != 0)
-        say_not_run(command->argv[0], error);
+    if (error != 0) {
+        say_not_run(command, command->argv[0], error);
+        end_status = error == -ENOENT ? NOT_FOUND : NOT_RUN;
+    }
     return error;
 }
 
@@ -362,9 +370,23 @@ static int boot(struct command *command)
     return start_command(command);
 }
 
+/* Memory that is there when the site has none left: pm must go on then, to end whom it ends. */
+static void reserve_memory(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_TOP_PAD, RESERVE);
+    void *reserve = malloc(RESERVE);
+    if (reserve != NULL)
+        memset(reserve, 1, RESERVE);
+    free(reserve);
+}
+
 int main(int argc, char **argv)
 {
     static struct command command;
+    reserve_memory();
     if (!parse(argc, argv, &command)) {
         pm_log("its arguments are malformed");
         return 2;
@@ -377,7 +399,7 @@ int main(int argc, char **argv)
     pm_lock();
     int error = boot(&command);
     if (error != 0)
-        init_shut_down(error == -ENOENT ? 127 : 126);
+        init_shut_down(end_status);
     pm_unlock();
     return workers_run(WORKERS);
 }
