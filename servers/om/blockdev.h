@@ -1,10 +1,10 @@
 /* A block device, as om sees one: numbered bytes that can be read, written and made durable.
  *
- * The real one speaks the block protocol with a disk driver (disk.c); tests use a host file that can
- * lose power at a chosen write (tests/servers/om/fake_disk.c). All functions may block the calling
- * thread and may be called by several threads at once. Offsets and lengths are bytes, multiples of
- * BLOCKDEV_UNIT. Writes that were answered may still be lost or reordered by a loss of power until
- * flush has returned 0.
+ * The real one speaks the block protocol with a disk driver (disk.c); tests use a host file that
+ * can lose power at a chosen write (tests/servers/om/fake_disk.c). All functions may block the
+ * calling thread and may be called by several threads at once. Offsets and lengths are bytes,
+ * multiples of BLOCKDEV_UNIT. Writes that were answered may still be lost or reordered by a loss
+ * of power until flush has returned 0.
  */
 #ifndef OM_BLOCKDEV_H
 #define OM_BLOCKDEV_H

@@ -1,9 +1,10 @@
 /* The cache of metadata blocks: what the journal works on.
  *
  * libext2fs reads and writes metadata through it (ext4_io.c); the contents of files pass it by. A
- * changed block is *dirty* until a transaction takes it (*frozen* while that is being written to the
- * log), then *logged*: it stands in the log but not yet at home. A dirty or logged block is not
- * evicted, and goes home by the journal's checkpoint only, so nothing uncommitted reaches its place.
+ * changed block is *dirty* until a transaction takes it (*frozen* while that is being written to
+ * the log), then *logged*: it stands in the log but not yet at home. A dirty or logged block is
+ * not evicted, and goes home by the journal's checkpoint only, so nothing uncommitted reaches its
+ * place.
  *
  * A block may be dirty and logged at once. Its last committed contents are kept aside then
  * (`committed`), since a checkpoint must not write what no transaction has committed.

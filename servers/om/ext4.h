@@ -1,12 +1,16 @@
 /* ext4: what its files share. See README.md for what is kept where, and when it is safe.
  *
  *   ext4_io.c      libext2fs reads and writes metadata through our cache
- *   ext4_mount.c   checks, recovery, opening, closing, committing
+ *   ext4_mount.c   checks, recovery, opening, closing
+ *   ext4_commit.c  what a commit brings from memory into the cache
+ *   ext4_fs.c      the table of operations
  *   ext4_inode.c   inodes: reading, writing, times, the orphan list, deletion
  *   ext4_node.c    what is known of a file in use beyond its inode
  *   ext4_dir.c     entries of directories
  *   ext4_names.c   create, link, unlink, rename
- *   ext4_data.c    the contents of files
+ *   ext4_map.c     where the blocks of a file are
+ *   ext4_data.c    the contents of files: pull, prepare, push
+ *   ext4_size.c    blocks freed: truncation, deletion, holes
  */
 #ifndef OM_EXT4_H
 #define OM_EXT4_H
@@ -26,8 +30,8 @@ struct ext4_written {
     uint64_t start, end;
 };
 
-/* A file in use. Its size may be ahead of the inode's: the inode's follows when the data has arrived,
- * with the next commit. */
+/* A file in use. Its size may be ahead of the inode's: the inode's follows when the data has
+ * arrived, with the next commit. */
 struct ext4_node {
     struct ext4_node *next;
     uint32_t inode;
@@ -82,6 +86,19 @@ int ext4_error(errcode_t code);
 
 /* ext4_io.c: an I/O manager whose channels read and write this cache (metadata). */
 io_manager ext4_io_manager(struct cache *cache);
+
+/* ext4_mount.c ------------------------------------------------------------------------------- */
+int ext4_unmount(struct fs *fs);
+
+/* ext4_fs.c ---------------------------------------------------------------------------------- */
+extern const struct fs_operations ext4_operations;
+
+/* ext4_commit.c ------------------------------------------------------------------------------ */
+struct journal_client ext4_journal_client(struct ext4 *ext4);
+/* From now on blocks that libext2fs frees stay marked until their transaction has committed. */
+void ext4_freeing_watch(struct ext4 *ext4);
+/* Would a commit bring something that is not in the cache yet? */
+bool ext4_state_is_changed(void *ext4);
 
 /* ext4_inode.c ------------------------------------------------------------------------------- */
 int ext4_inode_read(struct ext4 *ext4, uint32_t number, struct ext4_inode *ret);
@@ -166,7 +183,8 @@ int ext4_resize(struct ext4 *ext4, uint32_t number, uint64_t size);
 /* [w] Free the blocks from `first` on, in steps; the inode is on the orphan list. */
 int ext4_blocks_free(struct ext4 *ext4, uint32_t number, uint64_t first);
 
-/* Mark the blocks written whose data has arrived, and set the inode's size: of one file, or of all. */
+/* Mark the blocks written whose data has arrived, and set the inode's size: of one file, or of
+ * all. */
 int ext4_written_record(struct ext4 *ext4, struct ext4_node *node);
 int ext4_written_record_all(struct ext4 *ext4);
 

@@ -1,9 +1,9 @@
 /* Directories of ext4: finding, adding, removing and listing names.
  *
- * A directory is a row of blocks with entries; with the index flag, some of its blocks form a tree by the
- * hash of the name (htree), hidden inside empty entries. Names are looked up through the tree and
- * added through it (by libext2fs, which splits blocks as needed); removing and replacing change one entry in
- * its block and leave the tree alone.
+ * A directory is a row of blocks with entries; with the index flag, some of its blocks form a
+ * tree by the hash of the name (htree), hidden inside empty entries. Names are looked up through
+ * the tree and added through it (by libext2fs, which splits blocks as needed); removing and
+ * replacing change one entry in its block and leave the tree alone.
  *
  * Cookies of readdir: the offset of the next entry in a plain directory, since entries never move
  * there; in an indexed one, where a split moves them, the hash of the next name (as Linux does).

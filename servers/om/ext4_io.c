@@ -1,9 +1,9 @@
 /* libext2fs's I/O on our cache.
  *
- * libext2fs reads and writes metadata only through this manager: the contents of files are moved by
- * ext4_data.c. So every write here belongs to the running transaction. The one exception is `zeroout`, which
- * it uses for blocks that were free until now: they are written at once, which is safe since a freed
- * block is not allocated before its transaction has committed.
+ * libext2fs reads and writes metadata only through this manager: the contents of files are moved
+ * by ext4_data.c. So every write here belongs to the running transaction. The one exception is
+ * `zeroout`, which it uses for blocks that were free until now: they are written at once, which
+ * is safe since a freed block is not allocated before its transaction has committed.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* Operations on names of ext4: each is one transaction's worth of changes.
  *
- * What can fail for want of space or for what it finds comes first; what follows cannot be refused
- * any more, and if it fails nevertheless (the disk is broken) the journal is aborted, so that the half of an
- * operation never reaches the disk.
+ * What can fail for want of space or for what it finds comes first; what follows cannot be
+ * refused any more, and if it fails nevertheless (the disk is broken) the journal is aborted, so
+ * that the half of an operation never reaches the disk.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,13 +1,14 @@
 /* A file system as om sees it: one table of operations; ext4 and tmpfs fill it in.
  *
- * A node is named inside its file system by an fs_id: the inode's number and 24 bits of its generation,
- * so that an id is good for one file only, also after a restart. A name is bytes with a length, never "."
- * or "..", at most FILE_NAME_MAX long; the caller (names.c) has checked that, and permissions.
+ * A node is named inside its file system by an fs_id: the inode's number and 24 bits of its
+ * generation, so that an id is good for one file only, also after a restart. A name is bytes with
+ * a length, never "." or "..", at most FILE_NAME_MAX long; the caller (requests.c) has checked that,
+ * and permissions.
  *
- * One lock for each file system. Every operation is called with it held; those marked [w] let it go
- * while they wait for a disk and take it again. `begin` is called first by whoever changes
- * something, before anything is looked up. Errors are Linux's, negative; an operation that fails has
- * changed nothing.
+ * One lock for each file system. Every operation is called with it held; those marked [w] let it
+ * go while they wait for a disk and take it again. `begin` is called first by whoever changes
+ * something, before anything is looked up. Errors are Linux's, negative; an operation that fails
+ * has changed nothing.
  */
 #ifndef OM_FS_H
 #define OM_FS_H
@@ -35,8 +36,8 @@ struct fs_new {
     size_t   link_length;
 };
 
-/* What is to be changed; `valid` is of FILE_SET_MODE, _UID, _GID, _SIZE, _ATIME, _MTIME. The time of
- * change is always set. */
+/* What is to be changed; `valid` is of FILE_SET_MODE, _UID, _GID, _SIZE, _ATIME, _MTIME. The time
+ * of change is always set. */
 struct fs_change {
     uint32_t valid;
     uint32_t mode, uid, gid;
@@ -105,7 +106,8 @@ struct fs_operations {
     int (*sync)(struct fs *fs);
     bool (*is_changed)(struct fs *fs);      /* would sync have something to do? */
     int (*statfs)(struct fs *fs, struct file_statfs *ret);
-    /* Write back and close; `fs` is freed, whatever is returned. Nobody else uses it; lock not held. */
+    /* Write back and close; `fs` is freed, whatever is returned. Nobody else uses it; lock not
+     * held. */
     int (*unmount)(struct fs *fs);
 };
 

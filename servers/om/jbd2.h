@@ -1,12 +1,12 @@
 /* JBD2: how the journal of an ext3 or ext4 image looks on the disk.
  *
- * The journal is a file (inode 8) used as a ring of blocks behind its own superblock. A transaction is
- * a row of blocks that carry its number: descriptor blocks, each followed by the copies of the blocks
- * that its tags name; revoke blocks, which name blocks whose older copies must not be replayed; and a
- * commit block at the end. All numbers are big-endian.
+ * The journal is a file (inode 8) used as a ring of blocks behind its own superblock. A
+ * transaction is a row of blocks that carry its number: descriptor blocks, each followed by the
+ * copies of the blocks that its tags name; revoke blocks, which name blocks whose older copies
+ * must not be replayed; and a commit block at the end. All numbers are big-endian.
  *
- * A copy that begins with JBD2_MAGIC would look like a block of the journal's own: its first word is
- * stored as zero and its tag carries JBD2_TAG_ESCAPED.
+ * A copy that begins with JBD2_MAGIC would look like a block of the journal's own: its first word
+ * is stored as zero and its tag carries JBD2_TAG_ESCAPED.
  */
 #ifndef OM_JBD2_H
 #define OM_JBD2_H

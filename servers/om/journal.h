@@ -1,11 +1,11 @@
 /* The journal: changes of metadata reach the disk all together or not at all.
  *
- * An operation calls journal_begin, changes metadata through the cache, and lets the lock go; what
- * all operations changed since the last commit is one *running* transaction. A commit freezes it,
- * writes its blocks into the ring, flushes, writes the commit block and flushes again. A checkpoint
- * brings logged blocks home and empties the ring. Data is ordered before metadata: the contents of
- * files are written straight to their blocks before the metadata that makes them visible is changed,
- * and the commit's first flush covers them.
+ * An operation calls journal_begin, changes metadata through the cache, and lets the lock go;
+ * what all operations changed since the last commit is one *running* transaction. A commit
+ * freezes it, writes its blocks into the ring, flushes, writes the commit block and flushes
+ * again. A checkpoint brings logged blocks home and empties the ring. Data is ordered before
+ * metadata: the contents of files are written straight to their blocks before the metadata that
+ * makes them visible is changed, and the commit's first flush covers them.
  *
  * Freed blocks are given back (journal_free) and may be used again only when the transaction that
  * freed them has committed. So data written in place never overwrites what an older state of the
@@ -15,8 +15,8 @@
  * let it go while they wait for the disk. One commit or checkpoint is under way at a time (`busy`);
  * those who come meanwhile wait for it and share the next one (group commit).
  *
- * An image without a journal works the same way, but a commit writes the blocks straight home: it has
- * to be checked after a crash.
+ * An image without a journal works the same way, but a commit writes the blocks straight home: it
+ * has to be checked after a crash.
  *
  * After an error of the disk the journal is aborted: nothing is written any more (-EROFS), the disk
  * keeps its last committed state.

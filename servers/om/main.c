@@ -3,9 +3,9 @@
  *     om [DISK[,ro]]           DISK: disk0 (the default), disk1, ...
  *
  * Two kinds of threads. Workers of the server loop take requests of the file protocol from om's
- * group. Mapper threads take the Nucleus' requests from a port of their own, which has a static name
- * so that segments outlive om's restart: a worker may wait in the Nucleus for pages to be pushed
- * out, and that needs a mapper thread, never another worker. Neither calls pm or dm.
+ * group. Mapper threads take the Nucleus' requests from a port of their own, which has a static
+ * name so that segments outlive om's restart: a worker may wait in the Nucleus for pages to be
+ * pushed out, and that needs a mapper thread, never another worker. Neither calls pm or dm.
  *
  * What was changed is committed at the latest COMMIT_AFTER later; the timer runs only when there is
  * something. When the root cannot be mounted om says why, and answers every request with an error.

@@ -4,9 +4,9 @@
  * without a name lives as long as it is mapped. When a file has lost its last name and its last
  * holder but an idle cache, the cache's pages are dropped and the file goes.
  *
- * A truncation and a PUSHOUT may cross. The Nucleus counts truncations (the ordinal): a PUSHOUT with
- * a smaller one than the last truncation's, or during a truncation, was sent before. Of such a one only
- * what lies before the file's end counts, and it does not make the file longer.
+ * A truncation and a PUSHOUT may cross. The Nucleus counts truncations (the ordinal): a PUSHOUT
+ * with a smaller one than the last truncation's, or during a truncation, was sent before. Of such
+ * a one only what lies before the file's end counts, and it does not make the file longer.
  */
 #include <errno.h>
 #include <stdlib.h>

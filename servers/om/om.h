@@ -3,7 +3,7 @@
  * Pure logic: the actor (main.c) receives messages and calls om_serve; unit tests call it as well.
  *   walk.c        paths
  *   permission.c  who may do what
- *   requests.c    one handler for each operation of the file protocol
+ *   requests*.c   one handler for each operation of the file protocol
  *   mapper.c      the Nucleus' requests for the contents of segments
  */
 #ifndef OM_OM_H
@@ -102,7 +102,8 @@ void om_cut_end(struct om *om, uint64_t key, uint64_t size);
 /* For each cache of the segment: call the world's `zero`, or `recall`. No locks held. */
 void om_segment_zero(struct om *om, uint64_t key, uint64_t offset, uint64_t length);
 void om_segment_recall(struct om *om, uint64_t key);
-/* A name or a hold of the file has gone: is the Nucleus the last to hold it? Lock of the file system held. */
+/* A name or a hold of the file has gone: is the Nucleus the last to hold it? Lock of the file
+ * system held. */
 void om_segment_check(struct om *om, struct fs *fs, uint64_t key);
 /* Let go of files that nobody but an idle cache holds. No locks held. True: some are left. */
 bool om_linger_end(struct om *om);
@@ -135,7 +136,8 @@ struct walk {
     char     buffer[2 * FILE_PATH_MAX + 2];
 };
 
-/* Walk from `key`'s node along the path. The file system is locked. 0 and an outcome, or an error. */
+/* Walk from `key`'s node along the path. The file system is locked. 0 and an outcome, or an
+ * error. */
 int walk_run(struct walk *walk, fs_id from, const char *path, size_t length);
 /* The last component is a link after all (FILE_CREATE): go on with its text. */
 int walk_go_on(struct walk *walk, fs_id link);

@@ -1,4 +1,5 @@
-/* Unix permissions: who may do what with a node, from its attributes and the caller's credentials. */
+/* Unix permissions: who may do what with a node, from its attributes and the caller's
+ * credentials. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,9 +1,9 @@
 /* Recovery: what a crash left in the journal is brought home before the image is used.
  *
- * Three passes over the ring, from the oldest transaction on: *scan* finds the last one that is whole
- * (each block carries the expected number, the commit block is there and its checksum is right);
- * *revoke* collects the blocks whose older copies are void; *replay* hands out the copies. All is read from a
- * damaged disk perhaps: every number is checked before it is used.
+ * Three passes over the ring, from the oldest transaction on: *scan* finds the last one that is
+ * whole (each block carries the expected number, the commit block is there and its checksum is
+ * right); *revoke* collects the blocks whose older copies are void; *replay* hands out the
+ * copies. All is read from a damaged disk perhaps: every number is checked before it is used.
  */
 #include "journal.h"
 
@@ -440,8 +440,8 @@ static int pass_run(struct recovery *recovery, enum pass pass)
     return error == -ENODATA ? -EIO : error;
 }
 
-/* Fast commits follow the last whole transaction in a place of their own (it begins one block behind
- * the ring's end); we cannot replay them. */
+/* Fast commits follow the last whole transaction in a place of their own (it begins one block
+ * behind the ring's end); we cannot replay them. */
 static bool fast_commits_wait(struct recovery *recovery)
 {
     struct { uint16_t tag, length; uint32_t features, sequence; } head;

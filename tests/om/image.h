@@ -10,7 +10,8 @@
 /* Run mke2fs with these options (a printf format); the disk is `size` ("16M"). */
 __attribute__((format(printf, 2, 3)))
 struct fake_disk *image_make(const char *size, const char *format, ...);
-/* A shell command in which %s is the image's path; its output, at most `room` bytes. The exit status. */
+/* A shell command in which %s is the image's path; its output, at most `room` bytes. The exit
+ * status. */
 int image_run(struct fake_disk *disk, const char *format, char *output, size_t room);
 /* e2fsck -fn finds nothing; otherwise the test fails with what it says. */
 void image_expect_clean(const struct fake_disk *disk);

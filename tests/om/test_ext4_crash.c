@@ -1,10 +1,10 @@
 /* Loss of power at many moments: what was promised is there, and the image is right.
  *
- * One run of random work on a small image with a small journal (so that it wraps, is checkpointed,
- * and blocks change between metadata and data) is recorded write by write. For many moments the
- * disk is made as it would be found then, with the unflushed writes partly lost. It is recovered twice: by om,
- * and, as a copy, by e2fsck. Both times e2fsck -fn must find nothing, and every file that was not
- * touched since the last sync must be as it was then.
+ * One run of random work on a small image with a small journal (so that it wraps, is
+ * checkpointed, and blocks change between metadata and data) is recorded write by write. For many
+ * moments the disk is made as it would be found then, with the unflushed writes partly lost. It
+ * is recovered twice: by om, and, as a copy, by e2fsck. Both times e2fsck -fn must find nothing,
+ * and every file that was not touched since the last sync must be as it was then.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Images as they come: damaged, unclean, of others, read-only. What cannot be used is refused with a
- * sentence, and not a byte of it is changed.
+/* Images as they come: damaged, unclean, of others, read-only. What cannot be used is refused
+ * with a sentence, and not a byte of it is changed.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>

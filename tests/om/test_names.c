@@ -1,5 +1,5 @@
-/* The file protocol as pm sees it: paths, permissions, mounts, opening; on tmpfs, which has the same
- * table of operations as ext4. OM_FS=ext4 runs the same tests on an image.
+/* The file protocol as pm sees it: paths, permissions, mounts, opening; on tmpfs, which has the
+ * same table of operations as ext4. OM_FS=ext4 runs the same tests on an image.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -69,7 +69,8 @@ static void as(uint32_t uid, uint32_t gid)
     request.credentials = (struct file_credentials){ .uid = uid, .gid = gid };
 }
 
-/* A request with the credentials of the last `as`; the other fields of `request` are cleared after it. */
+/* A request with the credentials of the last `as`; the other fields of `request` are cleared
+ * after it. */
 static int ask(uint32_t operation, uint64_t key, const char *path, const char *second)
 {
     struct file_credentials credentials = request.credentials;

@@ -1,0 +1,205 @@
+/* The file protocol: blocks and the disk, mounts, file systems that come and go. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "requests.h"
+
+/* Contents and the disk ----------------------------------------------------------- */
+
+/* Regular files are segments, and nothing else of ours has contents. */
+int serve_transfer(struct serving *serving)
+{
+    struct file_attributes attributes;
+    int error = serving->fs->operations->attributes(serving->fs, id_given(serving), &attributes);
+
+    if (error != 0)
+        return error;
+    return S_ISDIR(attributes.mode) ? -EISDIR : -EINVAL;
+}
+
+int serve_allocate(struct serving *serving)
+{
+    const struct file_request *request = serving->request;
+    bool hole = (request->io.mode & FILE_ALLOCATE_PUNCH_HOLE) != 0;
+    fs_id id = id_given(serving);
+    int error = serving->fs->operations->begin(serving->fs);
+
+    if (error == 0)
+        error = serving->fs->operations->allocate(serving->fs, id, request->io.offset,
+                                                  request->io.length, request->io.mode);
+    if (error == 0)
+        error = node_reply(serving, id);
+    if (error == 0 && hole)
+        serving->punched_key = OM_KEY(serving->number, id);
+    if (error == 0 && request->io.mode == 0) {
+        cut_begin(serving, id);
+        serving->cut_size = serving->reply->attributes.size;
+    }
+    return error;
+}
+
+int serve_fsync(struct serving *serving)
+{
+    return serving->fs->operations->sync(serving->fs);
+}
+
+/* Mounting ------------------------------------------------------------------------ */
+
+int serve_mount(struct serving *serving)
+{
+    struct om_mount *place = NULL;
+    int error;
+
+    if (serving->request->credentials.uid != 0)
+        return -EPERM;
+    error = first_walk(serving, WALK_FOLLOW);
+    if (error != 0 || left(serving))
+        return error;
+    if (!S_ISDIR(serving->walk.attributes.mode))
+        return -ENOTDIR;
+    for (unsigned i = 0; i < OM_MOUNTS_MAX && place == NULL; i++)
+        if (serving->om->mounts[i].at == 0)
+            place = &serving->om->mounts[i];
+    if (place == NULL)
+        return -ENOSPC;
+    error = serving->fs->operations->hold(serving->fs, serving->walk.at);
+    if (error != 0)
+        return error;
+    place->at = OM_KEY(serving->number, serving->walk.at);
+    place->node = serving->request->mount.node;
+    return node_reply(serving, serving->walk.at);
+}
+
+int serve_unmount(struct serving *serving)
+{
+    int error;
+
+    if (serving->request->credentials.uid != 0)
+        return -EPERM;
+    error = first_walk(serving, WALK_FOLLOW | WALK_UNCROSSED);
+    if (error != 0 || left(serving))
+        return error;
+    for (unsigned i = 0; i < OM_MOUNTS_MAX; i++) {
+        struct om_mount *mount = &serving->om->mounts[i];
+
+        if (mount->at != OM_KEY(serving->number, serving->walk.at))
+            continue;
+        serving->reply->node = mount->node;
+        mount->at = 0;
+        serving->fs->operations->release(serving->fs, serving->walk.at);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+/* "tmpfs,size=1048576,mode=1777" */
+struct attach_options {
+    char     type[16];
+    bool     read_only;
+    uint64_t size;
+    uint32_t mode;
+};
+
+static int options_parse(const char *text, size_t length, struct attach_options *ret)
+{
+    char copy[256], *next = copy, *option;
+
+    *ret = (struct attach_options){ .mode = 01777 };
+    if (length >= sizeof copy)
+        return -EINVAL;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    option = strsep(&next, ",");
+    if (strlen(option) >= sizeof ret->type)
+        return -ENODEV;
+    strcpy(ret->type, option);
+    while ((option = strsep(&next, ",")) != NULL) {
+        char *end = "";
+
+        if (strcmp(option, "ro") == 0)
+            ret->read_only = true;
+        else if (strncmp(option, "size=", 5) == 0)
+            ret->size = strtoull(option + 5, &end, 10);
+        else if (strncmp(option, "mode=", 5) == 0)
+            ret->mode = (uint32_t)strtoul(option + 5, &end, 8);
+        else if (*option != '\0' && strcmp(option, "rw") != 0)
+            return -EINVAL;
+        if (*end != '\0')
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int ext4_attach(struct om *om, const char *source, const struct attach_options *options,
+                       struct fs **ret)
+{
+    struct blockdev *device = NULL;
+    char why[256] = "";
+    int error = om->world->device(om->world, source, &device);
+
+    if (error != 0)
+        return error;
+    error = ext4_mount(device, options->read_only, om->cache_memory, ret, why, sizeof why);
+    if (error != 0)
+        fprintf(stderr, "%s cannot be mounted: %s\n", source, why);
+    return error;
+}
+
+/* Without the lock of any file system, and with om's own for writing. */
+int serve_attach(struct serving *serving)
+{
+    const struct file_request *request = serving->request;
+    struct attach_options options;
+    char source[FILE_NAME_MAX + 1];
+    struct fs *fs = NULL;
+    int error;
+
+    if (request->credentials.uid != 0)
+        return -EPERM;
+    if (request->path_length > FILE_NAME_MAX)
+        return -ENAMETOOLONG;
+    memcpy(source, serving->call->body, request->path_length);
+    source[request->path_length] = '\0';
+    error = options_parse(second_of(serving), request->second_length, &options);
+    if (error != 0)
+        return error;
+    if (strcmp(options.type, "tmpfs") == 0)
+        error = tmpfs_mount(options.size != 0 ? options.size : serving->om->tmpfs_size,
+                            options.mode, &fs);
+    else if (strcmp(options.type, "ext4") == 0)
+        error = ext4_attach(serving->om, source, &options, &fs);
+    else
+        error = -ENODEV;
+    if (error == 0)
+        error = om_add(serving->om, fs, 0);
+    if (error != 0)
+        return error;
+    serving->reply->node = (struct file_node){ serving->om->port, OM_KEY(fs->number, fs->root) };
+    return 0;
+}
+
+int serve_detach(struct serving *serving)
+{
+    struct om *om = serving->om;
+    uint32_t number = OM_KEY_SYSTEM(serving->request->key);
+    struct fs *fs = om->systems[number];
+
+    if (serving->request->credentials.uid != 0)
+        return -EPERM;
+    if (fs == NULL || number == 1)
+        return -EINVAL;
+    for (unsigned i = 0; i < OM_MOUNTS_MAX; i++)
+        if (om->mounts[i].at != 0 && OM_KEY_SYSTEM(om->mounts[i].at) == number)
+            return -EBUSY;
+    pthread_mutex_lock(&fs->lock);
+    if (fs->operations->is_busy(fs)) {
+        pthread_mutex_unlock(&fs->lock);
+        return -EBUSY;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    om->systems[number] = NULL;
+    return fs->operations->unmount(fs);
+}
