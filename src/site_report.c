@@ -26,13 +26,21 @@ void site_report_start(const struct site_options *options)
 
 /* Snapshots */
 
+static enum snapshot_actor_kind kind_of(int privilege)
+{
+    switch (privilege) {
+    case K_SUPACTOR: return SNAPSHOT_SUPERVISOR;
+    case K_SYSTEMACTOR: return SNAPSHOT_SYSTEM;
+    default: return SNAPSHOT_USER;
+    }
+}
+
 static void add_actor(void *cookie, const struct nucleus_actor_view *view)
 {
     struct site_snapshot *snapshot = cookie;
     struct snapshot_actor actor = {
         .ui = {view->ui.uiHead, view->ui.uiTail},
-        .kind = view->privilege == K_SUPACTOR ? SNAPSHOT_SUPERVISOR : SNAPSHOT_USER,
-        .host_processes = view->pid != 0,
+        .kind = kind_of(view->privilege), .host_pid = (uint32_t)view->pid,
         .memory = view->memory, .cpu_ns = (uint64_t)view->cpu_time, .messages = view->messages, .faults = view->faults};
     snprintf(actor.name, sizeof actor.name, "%s", view->name);
     snapshot_add_actor(snapshot, &actor);

@@ -81,7 +81,7 @@ bool snapshot_write(const struct site_snapshot *snapshot, FILE *to)
         const struct snapshot_actor *actor = &snapshot->actors[i];
         fprintf(to, "actor %" PRIx64 " %" PRIx64 " %u %" PRIu32 " %" PRIu64 " %" PRIu64
                     " %" PRIu64 " %" PRIu64 " ", actor->ui[0], actor->ui[1],
-                (unsigned)actor->kind, actor->host_processes, actor->memory, actor->cpu_ns,
+                (unsigned)actor->kind, actor->host_pid, actor->memory, actor->cpu_ns,
                 actor->messages, actor->faults);
         write_name(actor->name, to);
         for (size_t j = 0; j < actor->thread_count; j++) {
@@ -127,10 +127,10 @@ static bool read_actor(const char *line, struct site_snapshot *snapshot)
     unsigned kind = 0;
     int used = 0;
     sscanf(line, "actor %" SCNx64 " %" SCNx64 " %u %" SCNu32 " %" SCNu64 " %" SCNu64 " %" SCNu64
-                 " %" SCNu64 "%n", &actor.ui[0], &actor.ui[1], &kind, &actor.host_processes,
+                 " %" SCNu64 "%n", &actor.ui[0], &actor.ui[1], &kind, &actor.host_pid,
            &actor.memory, &actor.cpu_ns, &actor.messages, &actor.faults, &used);
     actor.kind = kind;
-    return read_name(line, used, actor.name) && kind <= SNAPSHOT_SUPERVISOR &&
+    return read_name(line, used, actor.name) && kind <= SNAPSHOT_SYSTEM &&
            snapshot_add_actor(snapshot, &actor) != NULL;
 }
 

@@ -26,6 +26,7 @@ enum snapshot_thread_state {
 enum snapshot_actor_kind {
     SNAPSHOT_USER,
     SNAPSHOT_SUPERVISOR,
+    SNAPSHOT_SYSTEM,
 };
 
 struct snapshot_thread {
@@ -39,7 +40,7 @@ struct snapshot_thread {
 struct snapshot_actor {
     uint64_t ui[2];
     enum snapshot_actor_kind kind;
-    uint32_t host_processes; /* 0 for a supervisor actor */
+    uint32_t host_pid;       /* of its host process; 0 for a supervisor actor */
     uint64_t memory;         /* bytes of frames mapped for it; shared ones count in each */
     uint64_t cpu_ns;
     uint64_t messages;       /* sent and received */

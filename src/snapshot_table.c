@@ -94,33 +94,48 @@ static double per_second(uint64_t count, uint64_t interval_ns)
     return interval_ns > 0 ? (double)count * 1e9 / (double)interval_ns : 0;
 }
 
+static const char *kind_name(enum snapshot_actor_kind kind)
+{
+    switch (kind) {
+    case SNAPSHOT_SUPERVISOR: return "supervisor";
+    case SNAPSHOT_SYSTEM: return "system";
+    default: return "user";
+    }
+}
+
 static void print_heading(const struct site_snapshot *now, const struct site_snapshot *earlier,
                           FILE *to)
 {
     fprintf(to, "site %s: up %s, %" PRIu32 " CPU%s, %s of %s memory free, %" PRIu32 " of %" PRIu32
-                " host processes, nucleus CPU %s\n",
+                " host processes, nucleus CPU %s",
             now->name, human_time(now->uptime_ns), now->cpus, now->cpus == 1 ? "" : "s",
             human_size(now->memory_free), human_size(now->memory), now->host_processes,
             now->processes_most, human_time(now->nucleus_cpu_ns));
     if (earlier != NULL)
-        fprintf(to, "%-20s %-10s %4s %7s %8s %10s %6s %10s %10s\n", "ACTOR", "KIND", "HOST",
+        fprintf(to, ", %.1f%%",
+                per_second(since(now->nucleus_cpu_ns, earlier->nucleus_cpu_ns),
+                           since(now->uptime_ns, earlier->uptime_ns)) / 1e7);
+    if (earlier != NULL)
+        fprintf(to, "\n%-20s %-10s %8s %7s %8s %10s %6s %10s %10s\n", "ACTOR", "KIND", "HOST PID",
                 "THREADS", "MEMORY", "CPU", "%CPU", "MESSAGES/s", "FAULTS/s");
     else
-        fprintf(to, "%-20s %-10s %4s %7s %8s %10s %10s %10s  %s\n", "ACTOR", "KIND", "HOST",
+        fprintf(to, "\n%-20s %-10s %8s %7s %8s %10s %10s %10s  %s\n", "ACTOR", "KIND", "HOST PID",
                 "THREADS", "MEMORY", "CPU", "MESSAGES", "FAULTS", "UI");
 }
 
 static void print_row(const struct row *row, uint64_t interval_ns, FILE *to)
 {
     const struct snapshot_actor *actor = row->actor;
-    fprintf(to, "%-20.20s %-10s %4" PRIu32 " %7zu %8s %10s ", actor->name,
-            actor->kind == SNAPSHOT_USER ? "user" : "supervisor", actor->host_processes,
+    char pid[16] = "-";
+    if (actor->host_pid != 0)
+        snprintf(pid, sizeof pid, "%" PRIu32, actor->host_pid);
+    fprintf(to, "%-20.20s %-10s %8s %7zu %8s %10s ", actor->name, kind_name(actor->kind), pid,
             actor->thread_count, human_size(actor->memory), human_time(actor->cpu_ns));
     if (interval_ns > 0)
         fprintf(to, "%6.1f %10.0f %10.0f\n", per_second(row->cpu_ns, interval_ns) / 1e7,
                 per_second(row->messages, interval_ns), per_second(row->faults, interval_ns));
     else
-        fprintf(to, "%10" PRIu64 " %10" PRIu64 "  %" PRIx64 ":%" PRIx64 "\n", row->messages,
+        fprintf(to, "%10" PRIu64 " %10" PRIu64 "  %" PRIx64 ".%" PRIx64 "\n", row->messages,
                 row->faults, actor->ui[0], actor->ui[1]);
 }
 

@@ -32,7 +32,7 @@ static struct site_snapshot *example(unsigned actors, unsigned threads)
                                         .memory = 64 << 20, .memory_free = 32 << 20,
                                         .host_processes = 4, .processes_most = 512 };
     for (unsigned i = 0; i < actors; i++) {
-        struct snapshot_actor actor = { .ui = { 7, i + 1 }, .host_processes = 1,
+        struct snapshot_actor actor = { .ui = { 7, i + 1 }, .host_pid = 1,
                                         .memory = 4096 * i, .cpu_ns = 1000000 * i,
                                         .messages = 10 * i, .faults = i };
         snprintf(actor.name, sizeof actor.name, "actor %u", i);
