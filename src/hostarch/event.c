@@ -366,12 +366,9 @@ static unsigned words_to_wait_on(struct futex_waitv *waits, uint32_t post_word)
         struct process *process = LIST_OWNER(link, struct host_space, link)->process;
         add_word(waits, &count, (volatile uint32_t *)process->report, (uint32_t)(process->batch - 1), 0);
     }
-    if (machine.births == 0)
-        return count;
-    for (uint32_t slot = 0; slot < machine.slots; slot++) {
-        struct process *process = &machine.processes[slot];
-        if (process->state != PROCESS_BORN)
-            continue;
+    LIST_FOR_EACH(link, &machine.newborns)
+    {
+        struct process *process = LIST_OWNER(link, struct process, link);
         if (process->ready == (unsigned)machine.cpus)
             add_word(waits, &count, (volatile uint32_t *)process->report, 0, 0);
         for (int i = 0; i < machine.cpus; i++)

@@ -64,7 +64,7 @@ struct process {
     int64_t granted;              /* CPU time that it may have used: see liveness.c */
     int64_t audit_at, audit_used, audit_granted, audit_switches, audit_suspect;
     struct stub stubs[CPUS_MAX];
-    struct list link;             /* spare ones, oldest first */
+    struct list link;             /* of the spare ones, oldest first, or of the newborn */
 };
 
 struct order {
@@ -141,7 +141,7 @@ struct machine {
     struct user_cpu cpu[CPUS_MAX];
     struct process *processes;
     uint32_t slots, used, births, spaces; /* processes at most, now, being born; spaces that have one, or wait for one */
-    struct list spares, waiting_spaces, batches, lost;
+    struct list spares, newborns, waiting_spaces, batches, lost;
     size_t spare_count;
     uint32_t xstate_size, frame_offset, xstate_offset; /* where the host builds frames in an area, the same everywhere */
     bool xstate_ready;

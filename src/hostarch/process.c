@@ -144,6 +144,7 @@ static void look_at_newborn(struct process *process)
         if (report == 0)
             return;
         machine.births--;
+        list_remove(&process->link);
         process->state = PROCESS_USED;
         if (report >> 32) {
             process_kill(process, HOST_DEAD_BIRTH, "the birth's pages could not be unmapped");
@@ -171,11 +172,8 @@ static void look_at_newborn(struct process *process)
 
 void process_first_traps(void)
 {
-    if (machine.births == 0)
-        return;
-    for (uint32_t slot = 0; slot < machine.slots; slot++)
-        if (machine.processes[slot].state == PROCESS_BORN)
-            look_at_newborn(&machine.processes[slot]);
+    LIST_FOR_EACH_SAFE(link, following, &machine.newborns)
+    look_at_newborn(LIST_OWNER(link, struct process, link));
 }
 
 void process_kill(struct process *process, int reason, const char *words)
@@ -186,10 +184,9 @@ void process_kill(struct process *process, int reason, const char *words)
         host_log(1, "machine: process %d ends: %s", process->pid, words);
     if (process->state == PROCESS_BORN)
         machine.births--;
-    if (process->state == PROCESS_SPARE) {
-        list_remove(&process->link);
+    if (process->state == PROCESS_SPARE)
         machine.spare_count--;
-    }
+    list_remove(&process->link);
     process->state = PROCESS_DYING;
     if (process->space != NULL && process->space->death == 0)
         process->space->death = reason;
@@ -204,10 +201,9 @@ static void bury(struct process *process, int status)
     struct host_space *space = process->space;
     if (process->state == PROCESS_ASKED || process->state == PROCESS_BORN)
         machine.births--;
-    if (process->state == PROCESS_SPARE) {
-        list_remove(&process->link);
+    if (process->state == PROCESS_SPARE)
         machine.spare_count--;
-    }
+    list_remove(&process->link);
     if (process->state == PROCESS_ASKED || process->state == PROCESS_BORN)
         host_log(0, "machine: an actor's process ended at its birth (status 0x%x)", status);
     bool expected = process->state == PROCESS_DYING;
@@ -253,6 +249,7 @@ static void handle_message(const struct zygote_message *message)
         }
         process->pid = message->pid;
         process->state = PROCESS_BORN;
+        list_append(&machine.newborns, &process->link);
     } else if (message->operation == ZYGOTE_DIED && process->pid == message->pid) {
         bury(process, message->status);
     }

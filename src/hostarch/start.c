@@ -303,6 +303,7 @@ int hostarch_start(const struct hostarch_options *options)
     if (machine.options.processes < 4)
         machine.options.processes = 4;
     list_init(&machine.spares);
+    list_init(&machine.newborns);
     list_init(&machine.waiting_spaces);
     list_init(&machine.batches);
     list_init(&machine.lost);
