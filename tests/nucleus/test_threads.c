@@ -284,23 +284,42 @@ Test(threads, an_actor_whose_process_is_killed_is_deleted_with_a_line_in_the_log
     cr_assert_eq(DO(other, sysNull), K_OK);
 }
 
+/* Structures of all sorts: zeros, small numbers, names of the actor's own objects, addresses, noise. */
+static void fill_with_anything(struct actor *actor)
+{
+    uint64_t words[128];
+    for (size_t i = 0; i < 128; i++) {
+        const uint64_t values[] = { 0, 1, 2, 0x10000000, 0x1000, UINT64_MAX, (uint64_t)rand() << 33 | (unsigned)rand(), 0x10000 };
+        words[i] = values[(unsigned)rand() % 8];
+        if (rand() % 8 == 0 && i < 126) {
+            memcpy(&words[i], &actor->cap, sizeof actor->cap);
+            i += 1;
+        } else if (rand() % 8 == 0) {
+            memcpy(&words[i], &actor->default_port->ui, sizeof words[i]);
+        }
+    }
+    cr_assert_eq(vm_copy_out(NULL, actor, 0x10000000, words, sizeof words), K_OK);
+}
+
 Test(threads, every_call_survives_arguments_of_all_sorts)
 {
     struct thread *keeper = thread_new(actor_new(K_SYSTEMACTOR));
-    srand(1);
+    srand(getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : 1);
     for (unsigned number = 1; number < 192; number++) {
         if (number == CALL_sysShutdown)
             continue;
         for (int round = 0; round < 40; round++) {
-            struct actor *actor = actor_new(K_SYSTEMACTOR);
+            struct actor *actor = actor_new(rand() % 4 == 0 ? K_USERACTOR : K_SYSTEMACTOR);
+            const KnUniqueId ui = actor->cap.ui;
             struct thread *thread = thread_new(actor);
             uint64_t arg[6];
-            const uint64_t values[] = { 0, 1, 2, 3, 0x1000, UINT64_MAX, (uint64_t)INT64_MIN, 0x10000000, 0x10000008, 0x100000, 0x7fffffffffff,
-                                        0xffff800000000000, 0x103ffff8, UINT32_MAX, INT32_MAX };
+            const uint64_t values[] = { 0, 1, 2, 3, 0x1000, UINT64_MAX, (uint64_t)INT64_MIN, 0x10000000, 0x10000008, 0x10000040, 0x10000100,
+                                        0x10000123, 0x7fffffffffff, 0xffff800000000000, 0x13fffff8, UINT32_MAX, INT32_MAX };
+            fill_with_anything(actor);
             for (int i = 0; i < 6; i++)
                 arg[i] = values[(unsigned)rand() % (sizeof values / sizeof *values)];
             call_by(thread, number, arg);
-            if (actor_by_ui(&actor->cap.ui) == actor)
+            if (actor_by_ui(&ui) == actor)
                 actor_kill(actor, K_OK, NULL);
             settle();
             for (int i = 0; i < 4; i++)
