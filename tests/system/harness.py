@@ -38,6 +38,8 @@ TEST_IMAGE = os.path.join(BUILD, 'tests/system/test.img')  # root.img and tests/
 LONG = 'CHORUS_TEST_LONG' in os.environ
 TIMEOUT = int(os.environ.get('CHORUS_TEST_TIMEOUT', 120 if LONG else 60))  # seconds, for what takes one
 
+CHECK_TIMEOUT = 5 * TIMEOUT
+
 # What the site says at its end under --verbose.
 LEFT_OVER = re.compile(r'left over: (\d+) frames, (\d+) threads, (\d+) ports, (\d+) calls')
 
@@ -351,15 +353,22 @@ def become_user():
     os.execv(helper, [helper, '/usr/bin/python3', os.path.realpath(sys.argv[0]), *sys.argv[1:]])
 
 
+def on_alarm(number, frame):
+    raise Failure(f'the check was not done in {CHECK_TIMEOUT} s')
+
+
 def run_check(number, name, function):
     PROBLEMS.clear()
+    signal.alarm(CHECK_TIMEOUT)
     try:
         function()
     except Skip as reason:
+        signal.alarm(0)
         print(f'ok {number} - {name} # SKIP {reason}', flush=True)
         return
     except Exception as error:  # also a time-out or a bug of the check itself: it has failed
         PROBLEMS.insert(0, str(error) if isinstance(error, Failure) else traceback.format_exc())
+    signal.alarm(0)
     if PROBLEMS:
         print(f'not ok {number} - {name}')
         print('\n'.join('# ' + line for line in '\n'.join(PROBLEMS).split('\n')), flush=True)
@@ -370,6 +379,7 @@ def run_check(number, name, function):
 def main():
     """Do the checks; words on the command line choose some, * and ? being wild."""
     become_user()
+    signal.signal(signal.SIGALRM, on_alarm)
     os.environ.setdefault('TMPDIR', '/tmp')
     os.environ['TMPDIR'] = tempfile.mkdtemp(prefix='site-test.')
     try:

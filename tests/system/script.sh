@@ -84,7 +84,7 @@ echo 'b2JqZWN0' | base64 -d; echo; echo text | md5sum; echo text | sha256sum; ex
 tr -d '\n' <fruit; echo; comm=$(printf '1\n2\n'); echo "$comm" | cat -e; strings fruit | head -n 1; seq -s + 5; factor 360
 
 echo "== archives"
-tar cf t.tar a fruit && tar tf t.tar && mkdir u && tar xf t.tar -C u && diff -r a u/a && echo equal
+tar cf t.tar a fruit && tar tf t.tar | sort && mkdir u && tar xf t.tar -C u && diff -r a u/a && echo equal
 for tool in gzip bzip2 lzop; do $tool -c <t.tar >t.z; $tool -dc <t.z | cmp - t.tar && echo $tool; done
 find a | sort | cpio -o -H newc 2>/dev/null >t.cpio; mkdir v; (cd v && cpio -id <../t.cpio 2>/dev/null); diff -r a v/a && echo cpio
 tar czf t.tgz fruit && gzip -t t.tgz && tar xzOf t.tgz fruit | head -n 1; gunzip -c t.tgz | tar tf -

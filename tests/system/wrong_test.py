@@ -98,8 +98,9 @@ def unclean_image():
     image = image_copy()
     with Site('promises', '/root/p', options=['--root', image], stdin=subprocess.DEVNULL,
               clean=False) as site:
-        while site.process.stdout.readline() != b'30\n':
-            pass
+        while (line := site.process.stdout.readline()) != b'30\n':
+            if line == b'':
+                raise Failure(f'the site ended early: {site.log()}')
         site.process.kill()
         site.process.stdout.close()
         site.process.stdout = None
