@@ -14,7 +14,7 @@ typedef struct KnTimerStat { KnTime remaining, period; uint32_t overruns, unused
 typedef struct KnTimerMsg { uint32_t type; /* K_MSG_TIMER */ int32_t timer; uint64_t cookie; uint32_t overruns; } KnTimerMsg;
 /* Make a timer, disarmed, that reports to a port of the caller. Returns its LI. K_EUNKNOWN (port), K_ELIMIT, K_ENOMEM. */
 int timerCreate(int portli, uint64_t cookie);
-/* First expiry <first> ns from now (0: disarm), then every <period> ns (0: once). <old> may be NULL. */
+/* First expiry <first> ns from now (0: disarm), then every <period> ns (0: once; at least 1 ms for user actors, 50 us for others). <old> may be NULL. */
 int timerSet(int li, KnTime first, KnTime period, KnTimerStat *old);
 /* Delete it; its message, if it was not received, goes too. K_EUNKNOWN. */
 int timerDelete(int li);

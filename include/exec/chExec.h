@@ -148,8 +148,8 @@ int threadDelay(KnTime delay);
 int threadAbort(const KnCap *cap, KnThreadLid li);
 /* 1 if the caller was in the ABORTED state, which is over now; 0 if not. */
 int threadAborted(void);
-/* Get and set class, priority and slice; either pointer may be NULL. Who: anybody may go down, only system and supervisor actors may raise a
- * priority (K_EPRIV). K_EUNKNOWN, K_EINVAL. */
+/* Get and set class, priority and slice; either pointer may be NULL. Who: anybody may go down; only system and supervisor actors may raise a
+ * priority, go from K_SCHED_RR to K_SCHED_FIFO or lengthen a slice (K_EPRIV; the same holds for threadCreate, against the caller's own). K_EUNKNOWN, K_EINVAL. */
 int threadScheduler(const KnCap *cap, KnThreadLid li, KnSched *old, const KnSched *new_);
 /* Let a thread run on one user CPU only; -1: on any. K_EUNKNOWN, K_EINVAL (no such CPU). */
 int threadBind(const KnCap *cap, KnThreadLid li, int cpu);
@@ -169,7 +169,8 @@ typedef struct KnSysInfo {
 } KnSysInfo;
 /* Describe the site: counters run from boot. */
 int sysInfo(KnSysInfo *info);
-/* Write a line, or several, at most 1024 bytes, to the site's log under the actor's name. What is not printable becomes '?'. K_ETOOMUCH, K_EFAULT. */
+/* Write a line, or several, at most 1024 bytes, to the site's log under the actor's name. What is not printable becomes '?'. K_ETOOMUCH,
+ * K_EFAULT. K_EFULL: a user actor logs at most 1000 times at once and 200 times a second. */
 int sysLog(const char *text, size_t size);
 /* Random bytes, at most 256 (K_ETOOMUCH), fit for keys. */
 int sysRandom(void *buffer, size_t size);

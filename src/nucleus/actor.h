@@ -18,6 +18,8 @@ enum {
     ACTOR_TIMERS_MAX = 1024,
     ACTOR_WATCHES_MAX = 8192,
     ACTOR_GROUPS_MAX = 256,
+    ACTOR_LOG_BURST = 1000, /* lines that a user actor may log at once, */
+    ACTOR_LOG_RATE = 200,   /* and per second */
     ACTOR_QUEUED_MAX = 8 << 20, /* bytes of messages that it sent and that are not dealt with yet */
     SITE_QUEUED_MAX = 256 << 20, /* of all actors */
     SITE_THREADS_MAX = 16384,
@@ -50,6 +52,7 @@ struct actor {
     struct wait_queue any_receivers; /* threads that receive from any enabled port */
     unsigned watching;               /* watches that it asked for */
     unsigned groups;                 /* that it made */
+    int64_t log_paid_until;          /* its log lines so far are paid for until then, see system.c */
     size_t queued;                   /* bytes, see ACTOR_QUEUED_MAX */
 };
 

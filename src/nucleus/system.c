@@ -91,12 +91,29 @@ static void log_lines(const struct actor *actor, char *text, size_t size)
     }
 }
 
+/* Each line costs its share of a second; who is a burst ahead of the clock has to wait. */
+static bool may_log(struct thread *thread)
+{
+    const int64_t line = 1000000000 / ACTOR_LOG_RATE, now = nucleus_time();
+    struct actor *actor = thread->actor;
+    if (call_is_trusted(thread))
+        return true;
+    if (actor->log_paid_until < now)
+        actor->log_paid_until = now;
+    if (actor->log_paid_until - now > ACTOR_LOG_BURST * line)
+        return false;
+    actor->log_paid_until += line;
+    return true;
+}
+
 int64_t call_sysLog(struct thread *thread)
 {
     char text[LOG_TEXT_MAX];
     uint64_t size = thread->call.arg[1];
     if (size > sizeof text)
         return K_ETOOMUCH;
+    if (!may_log(thread))
+        return K_EFULL;
     int status = vm_copy_in(thread, thread->actor, text, thread->call.arg[0], size);
     if (status != K_OK)
         return status;

@@ -25,6 +25,16 @@ static int read_sched(struct thread *thread, uint64_t argument, const KnSched *o
     return status;
 }
 
+/* Who is not trusted may not rise above what was given to <old>: no better priority, no class that is never sliced, no longer slice. */
+static bool may_become(const struct thread *thread, const KnSched *old, const KnSched *sched)
+{
+    if (call_is_trusted(thread))
+        return true;
+    int64_t most = old->slice > SCHED_SLICE_DEFAULT ? old->slice : SCHED_SLICE_DEFAULT;
+    return sched->priority >= old->priority && sched->slice <= most &&
+           (sched->schedClass != K_SCHED_FIFO || old->schedClass == K_SCHED_FIFO);
+}
+
 /* Are its registers where they can be had? */
 static bool at_rest(const struct thread *thread)
 {
@@ -96,8 +106,8 @@ int64_t call_threadCreate(struct thread *thread)
     int status = call_actor(thread, 0, &actor);
     if (status >= 0)
         status = read_sched(thread, thread->call.arg[3], &thread->sched, &sched);
-    if (status >= 0 && sched.priority < thread->sched.priority && !call_is_trusted(thread))
-        status = K_EPRIV; /* only those who are trusted may rise above what they were given */
+    if (status >= 0 && !may_become(thread, &thread->sched, &sched))
+        status = K_EPRIV;
     if (status >= 0)
         status = read_start(thread, &start);
     if (status >= 0)
@@ -340,8 +350,7 @@ int64_t call_threadScheduler(struct thread *thread)
     int has_new = read_sched(thread, arg[3], &target->sched, &sched);
     if (has_new < 0)
         return has_new;
-    /* Only those who are trusted may rise above what they were given. */
-    if (has_new == K_OK && sched.priority < target->sched.priority && !call_is_trusted(thread))
+    if (has_new == K_OK && !may_become(thread, &target->sched, &sched))
         return K_EPRIV;
     status = call_out(thread, arg[2], &target->sched, sizeof target->sched);
     if (status < 0)

@@ -11,8 +11,9 @@
 #include "nucleus.h"
 #include "port.h"
 
-/* A shorter period could keep the Nucleus busy for ever. */
-#define PERIOD_LEAST 100000
+/* Shorter periods could keep the Nucleus busy for ever; who is trusted is believed to know. */
+#define PERIOD_LEAST 1000000
+#define PERIOD_LEAST_TRUSTED 50000
 
 struct timer {
     struct list of_actor;
@@ -133,7 +134,8 @@ int64_t call_timerSet(struct thread *thread)
     int status = call_out(thread, thread->call.arg[3], &old, sizeof old);
     if (status < 0)
         return status;
-    timer->period = period > 0 && period < PERIOD_LEAST ? PERIOD_LEAST : period;
+    KnTime least = call_is_trusted(thread) ? PERIOD_LEAST_TRUSTED : PERIOD_LEAST;
+    timer->period = period > 0 && period < least ? least : period;
     timer->overruns = 0;
     timer->next = first == 0 ? INT64_MAX : plus(now, first);
     deadline_set(&timer->deadline, timer->next);

@@ -47,6 +47,38 @@ Test(threads, a_user_actor_gets_no_privilege)
     cr_assert_eq(DO(thread, threadScheduler, 0, 0, 0, PUT(thread->actor, sched)), K_EPRIV);
 }
 
+Test(threads, a_user_actor_cannot_escape_its_slice)
+{
+    struct thread *thread = thread_new_with(actor_new(K_USERACTOR), K_SCHED_RR, 128);
+    struct actor *actor = thread->actor;
+    KnSched sched = { .schedClass = K_SCHED_FIFO, .priority = 128 };
+    KnThreadStart start = { .entry = 0x400000 };
+    cr_assert_eq(DO(thread, threadScheduler, 0, 0, 0, PUT(actor, sched)), K_EPRIV);
+    cr_assert_eq(DO(thread, threadCreate, 0, 0, K_INACTIVE, PUT(actor, sched), PUT(actor, start)), K_EPRIV);
+    sched = (KnSched){ .schedClass = K_SCHED_RR, .priority = 128, .slice = 1000 * MS };
+    cr_assert_eq(DO(thread, threadScheduler, 0, 0, 0, PUT(actor, sched)), K_EPRIV);
+    sched.slice = 1 * MS;
+    sched.priority = 130;
+    cr_assert_eq(DO(thread, threadScheduler, 0, 0, 0, PUT(actor, sched)), K_OK);
+    sched.priority = 129;
+    cr_assert_eq(DO(thread, threadScheduler, 0, 0, 0, PUT(actor, sched)), K_EPRIV);
+}
+
+Test(threads, a_user_actor_logs_no_more_than_its_share)
+{
+    struct thread *thread = user_new();
+    uint64_t text = put(thread->actor, "x", 1);
+    int logged = 0;
+    while (logged < 5000 && DO(thread, sysLog, text, 1) == K_OK)
+        logged++;
+    cr_assert(logged >= ACTOR_LOG_BURST && logged <= ACTOR_LOG_BURST + 2, "%d", logged);
+    pass(1000 * MS);
+    for (int i = 0; i < ACTOR_LOG_RATE; i++)
+        cr_assert_eq(DO(thread, sysLog, text, 1), K_OK);
+    cr_assert_eq(DO(thread, sysLog, text, 1025), K_ETOOMUCH);
+    cr_assert_eq(DO(thread, sysLog, 0xbad000, 5), K_EFULL);
+}
+
 Test(threads, an_actor_is_made_named_and_deleted)
 {
     struct thread *thread = user_new();
