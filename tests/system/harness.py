@@ -247,6 +247,14 @@ class Site:
     def wait_for_log(self, pattern, timeout=TIMEOUT):
         wait_until(lambda: re.search(pattern, self.log()), f'{pattern!r} in the log', timeout)
 
+    def actors(self):
+        """The host process of each actor, by the actor's name. The site must have a --name."""
+        self.wait_until_up()
+        name = self.options[self.options.index('--name') + 1]
+        lines = chorus('ps', '--name', name).good().decode().splitlines()[2:]
+        return {words[0]: int(words[2]) for words in map(str.split, lines)
+                if len(words) > 2 and words[2].isdigit()}
+
     def wait_until_up(self):
         """The site must have a --name."""
         name = self.options[self.options.index('--name') + 1]
