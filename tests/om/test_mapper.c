@@ -301,3 +301,31 @@ Test(mapper, files_without_names_that_are_held_at_the_end_go)
     cr_assert_eq(ask(K_MP_GETACCESS, key, 0, 4096, 4096, K_WRITABLE, 0), K_OK);
     cr_assert_eq(file_unlink("f"), 0);
 }
+
+Test(mapper, random_requests_do_no_harm)
+{
+    uint64_t keys[8], answered = 0;
+    unsigned seed = 5;
+
+    for (int i = 0; i < 8; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "f%d", i);
+        keys[i] = file_new(name);
+    }
+    for (int round = 0; round < 20000; round++) {
+        uint32_t op = K_MP_PULLIN + (uint32_t)rand_r(&seed) % 3;
+        uint64_t key = rand_r(&seed) % 9 == 0 ? (uint64_t)rand_r(&seed) << 32 : keys[rand_r(&seed) % 8];
+        uint64_t offset = (uint64_t)(rand_r(&seed) % 300) * 4096 << (rand_r(&seed) % 20 == 0 ? 30 : 0);
+        uint64_t size = (uint64_t)(rand_r(&seed) % 17) * 4096;
+
+        answered += ask(op, key, offset, size, offset + (uint64_t)rand_r(&seed) % 100000,
+                        rand_r(&seed) % 2 == 0 ? K_WRITABLE : K_READABLE,
+                        (uint64_t)rand_r(&seed) % 3) == K_OK;
+    }
+    cr_assert_gt(answered, 5000);
+    for (int i = 0; i < 8; i++) {
+        ask(K_MP_RELEASE, keys[i], 0, 0, 0, 0, 0);
+        file_close(keys[i]);
+    }
+}

@@ -623,3 +623,50 @@ Test(names, after_shutdown_nothing_is_served)
     cr_assert_eq(ask(FILE_WALK, 0, "f", ""), -EIO);
     cr_assert_eq(ask(FILE_ATTACH, 0, "none", "tmpfs"), -EIO);
 }
+
+/* Random requests ----------------------------------------------------------------------- */
+
+static const char *const words[] = { "a", "b", "c", "..", ".", "a/b", "b/c/", "a/../b", "c//a", "",
+                                     "l", "l/x", "/a", "a/b/c/d/e", "m", "m/x" };
+enum { WORDS = sizeof words / sizeof *words };
+
+static uint64_t known_keys[64];
+
+static uint64_t random_key(unsigned *seed)
+{
+    switch (rand_r(seed) % 4) {
+    case 0:
+        return 0;
+    case 1:
+        return (uint64_t)rand_r(seed) << 32 | (uint64_t)rand_r(seed);
+    default:
+        return known_keys[rand_r(seed) % 64];
+    }
+}
+
+/* Whatever is asked for: an answer comes, and the file system is whole (finish checks it). */
+Test(names, random_requests_do_no_harm)
+{
+    unsigned seed = 99, answered = 0;
+
+    for (int round = 0; round < 60000; round++) {
+        uint32_t operation = FILE_STATFS + (uint32_t)rand_r(&seed) % 30;
+        const char *path = words[rand_r(&seed) % WORDS], *second = words[rand_r(&seed) % WORDS];
+
+        if (operation == FILE_SHUTDOWN || operation == FILE_DETACH || operation == FILE_ATTACH)
+            continue;
+        as(rand_r(&seed) % 3 == 0 ? 1000 : 0, 0);
+        for (size_t i = 0; i < sizeof request.words / sizeof *request.words; i++)
+            request.words[i] = rand_r(&seed) % 3 == 0 ? random_key(&seed)
+                                                      : (uint64_t)rand_r(&seed) % 512;
+        request.flags = (uint16_t)(rand_r(&seed) % 16);
+        request.root = random_key(&seed);
+        answered += ask(operation, random_key(&seed), path, second) == 0;
+        if (reply.error == 0 && reply.outcome == FILE_DONE)
+            known_keys[rand_r(&seed) % 64] = reply.attributes.key;
+    }
+    cr_assert_gt(answered, 1000);
+    as(0, 0);
+    for (unsigned i = 0; i < OM_MOUNTS_MAX; i++)
+        om.mounts[i].at = 0;
+}
