@@ -27,6 +27,22 @@ static bool is_inside(uint64_t offset, uint64_t size, uint64_t whole)
     return offset <= whole && size <= whole - offset;
 }
 
+/* Pages that two segments claim are the later one's, as under Linux. False: the later one begins below. */
+static bool cut_earlier(struct elf_program *program, uint64_t from)
+{
+    for (unsigned i = 0; i < program->load_count; i++) {
+        struct elf_load *load = &program->loads[i];
+        if (load->address + load->memory_size <= from)
+            continue;
+        if (load->address >= from)
+            return false;
+        load->memory_size = from - load->address;
+        if (load->file_size > load->memory_size)
+            load->file_size = load->memory_size;
+    }
+    return true;
+}
+
 static int add_load(struct elf_program *program, const Elf64_Phdr *header, uint64_t file_size)
 {
     uint64_t lowest = program->fixed ? ADDRESS_LOWEST : 0;
@@ -37,8 +53,8 @@ static int add_load(struct elf_program *program, const Elf64_Phdr *header, uint6
         header->p_vaddr % PAGE != header->p_offset % PAGE || header->p_vaddr < lowest ||
         !is_inside(header->p_vaddr, header->p_memsz, ADDRESS_HIGHEST))
         return -ENOEXEC;
-    if (header->p_vaddr / PAGE * PAGE < program->high && program->load_count > 0)
-        return -ENOEXEC; /* out of order, or in the page of the one before */
+    if (!cut_earlier(program, header->p_vaddr / PAGE * PAGE))
+        return -ENOEXEC; /* out of order */
     program->loads[program->load_count++] = (struct elf_load){
         .address = header->p_vaddr, .offset = header->p_offset, .file_size = header->p_filesz,
         .memory_size = header->p_memsz,
@@ -48,7 +64,8 @@ static int add_load(struct elf_program *program, const Elf64_Phdr *header, uint6
     };
     if (program->load_count == 1)
         program->low = header->p_vaddr / PAGE * PAGE;
-    program->high = (header->p_vaddr + header->p_memsz + PAGE - 1) / PAGE * PAGE;
+    uint64_t high = (header->p_vaddr + header->p_memsz + PAGE - 1) / PAGE * PAGE;
+    program->high = high > program->high ? high : program->high;
     return 0;
 }
 

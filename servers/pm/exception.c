@@ -2,7 +2,7 @@
 
 #include "exception.h"
 
-#include "process.h"
+#include "memory_short.h"
 #include "signals.h"
 #include "space.h"
 
@@ -22,9 +22,7 @@ static void fault(struct thread *thread, const KnTrapMsg *trap)
         info.si_code = BUS_ADRERR;
         break;
     case K_ENOMEM:
-        pm_log("%s (%d) is killed: no memory is left", thread->process->name,
-               thread->process->pid);
-        process_end(thread->process, SIGKILL);
+        memory_short(thread);
         return;
     default:
         if (space_grow_stack(thread->process, address, trap->sp))

@@ -28,6 +28,7 @@
 
 #define WORKERS 12
 #define ENVIRONMENT_MOST 256
+#define PATIENCE 1000 /* tries to open the console, 2 ms apart */
 #define RESERVE (2u << 20) /* bytes */
 
 /* The program's exit status when there is no command to have one. */
@@ -212,6 +213,13 @@ static int open_streams(struct call *call, const struct command *command)
             file_reference(terminal);
         else
             error = open_first(call, command->stream[fd], fd, &file);
+        /* The device server may be there before the console's driver is. */
+        for (int tries = 0; error == -ENXIO && tries < PATIENCE; tries++) {
+            pm_unlock();
+            threadDelay(NANOSECONDS / 500);
+            pm_lock();
+            error = open_first(call, command->stream[fd], fd, &file);
+        }
         if (error != 0)
             return error;
         if (!command->stream[fd])

@@ -26,6 +26,8 @@
 #include "thread.h"
 #include "waiting.h"
 
+#define STACK_USED 98304 /* bytes, at most: the longest path walks are 40 KB deep */
+
 int worker_port;
 KnUniqueId worker_port_ui;
 const KnSched worker_user_sched = { .schedClass = K_SCHED_RR, .priority = K_PRIO_USER };
@@ -345,9 +347,18 @@ void worker_handle(const void *annex, const KnMsgHead *head)
     pm_unlock();
 }
 
+/* Have the pages of the stack now: when the site's memory has run out it is too late. */
+static __attribute__((noinline)) void touch_stack(void)
+{
+    char pages[STACK_USED];
+    memset(pages, 0, sizeof pages);
+    __asm__ volatile("" : : "r"(pages) : "memory");
+}
+
 static void *work(void *unused)
 {
     (void)unused;
+    touch_stack();
     for (;;) {
         _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
         KnMsgDesc message = { .annexAddr = annex };
