@@ -15,6 +15,8 @@
 #define PREEMPT_PATIENCE 3000000   /* wall time until a CPU is taken away without an answer, if its process does not use it */
 #define PREEMPT_CPU_MAX 20000000   /* CPU time that a process may use without acknowledging a preemption */
 #define TRAP_ALLOWANCE 100000      /* CPU time of a stub that its thread did not use: the trap's own, and its spin before it sleeps */
+#define PREEMPT_AGAIN 1000000      /* ns until another signal is sent */
+#define STREAK_CPU_LEAST 5000000   /* CPU time that goes with a streak */
 #define STREAK_MAX 20              /* acknowledged preemptions in a row without a trap: an honest stub posts at once */
 
 int host_cpu_count(void) { return machine.cpus; }
@@ -156,6 +158,7 @@ void host_cpu_preempt(int index)
     }
     struct stub *stub = cpu->running->home;
     cpu->preempt_at = host_time();
+    cpu->preempt_again = cpu->preempt_at + PREEMPT_AGAIN;
     cpu->preempt_cpu_time = process_cpu_time(stub->process);
     if (!stub_in_flight(stub))
         send_preemption(cpu, stub);
@@ -184,8 +187,8 @@ static bool take(struct stub *stub, struct host_event *event, bool lost)
     event->trap.cpu = lost ? -1 : stub->index;
     if (event->trap.kind != HOST_TRAP_PREEMPTED)
         stub->streak = 0;
+    stub->process->granted += (stub->state == STUB_RUNNING ? host_time() - stub->since : 0) + TRAP_ALLOWANCE;
     stub->state = STUB_PARKED;
-    stub->process->granted += host_time() - stub->since + TRAP_ALLOWANCE;
     event->trap.context->running = false;
     if (lost) {
         list_remove(&stub->lost_link);
@@ -224,21 +227,27 @@ bool cpu_poll(struct host_event *event)
 
 /* --- liveness ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* The CPU's answer did not come. Its process used the CPU: it is to blame. It did not: the host has stopped it, or is slow; the CPU goes to others. */
+/* The CPU's answer did not come. Its process used the CPU: it is to blame. It did not, or it waits for its agent: the host has stopped it, or is slow; the CPU goes to
+ * others. An honest stub that acknowledged posts within a microsecond of CPU time, but the host may give it that microsecond late: so many acknowledgements, a
+ * millisecond apart, and CPU time that was used meanwhile, are needed to tell one that runs on. */
 static bool watch_preemption(int index, struct stub *stub, int64_t now, struct host_event *event)
 {
     struct user_cpu *cpu = &machine.cpu[index];
-    int64_t used = process_cpu_time(stub->process) - cpu->preempt_cpu_time;
-    if (stub_in_flight(stub)) {
-        if (used > PREEMPT_CPU_MAX) {
-            process_kill(stub->process, HOST_DEAD_HOSTILE, "it does not answer preemptions");
+    bool waits_for_agent = stub->process->space->batch_running;
+    if (!waits_for_agent && now >= cpu->preempt_again) {
+        int64_t used = process_cpu_time(stub->process) - cpu->preempt_cpu_time;
+        cpu->preempt_again = now + PREEMPT_AGAIN;
+        if (stub_in_flight(stub)) {
+            if (used > PREEMPT_CPU_MAX) {
+                process_kill(stub->process, HOST_DEAD_HOSTILE, "it does not answer preemptions");
+                return false;
+            }
+        } else if (++stub->streak > STREAK_MAX && used > STREAK_CPU_LEAST) {
+            process_kill(stub->process, HOST_DEAD_HOSTILE, "it acknowledges preemptions and runs on");
             return false;
+        } else {
+            send_preemption(cpu, stub);
         }
-    } else if (++stub->streak > STREAK_MAX) {
-        process_kill(stub->process, HOST_DEAD_HOSTILE, "it acknowledges preemptions and runs on");
-        return false;
-    } else {
-        send_preemption(cpu, stub);
     }
     if (now - cpu->preempt_at < PREEMPT_PATIENCE)
         return false;
@@ -248,6 +257,8 @@ static bool watch_preemption(int index, struct stub *stub, int64_t now, struct h
     event->context = cpu->running;
     event->owner = cpu->running->owner;
     stub->state = STUB_LOST;
+    stub->process->granted += now - stub->since;
+    stub->since = now;
     list_append(&machine.lost, &stub->lost_link);
     cpu->running = NULL;
     cpu->preempt_at = 0;
@@ -275,7 +286,7 @@ int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have)
         if (cpu->hop != NULL && cpu->hop_at < next)
             next = cpu->hop_at;
         if (cpu->preempt_at != 0 && cpu->running != NULL && cpu->running->home != NULL) {
-            if (now - cpu->preempt_at > 300000 && watch_preemption(i, cpu->running->home, now, event)) {
+            if (now - cpu->preempt_at > PREEMPT_AGAIN / 2 && watch_preemption(i, cpu->running->home, now, event)) {
                 *ret_have = true;
                 return now;
             }

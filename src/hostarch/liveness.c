@@ -42,13 +42,14 @@ static int64_t voluntary_switches(const struct process *process)
     return sum;
 }
 
-/* What the process may have used up to now: what it was granted, and what runs of it at this moment. */
+/* What the process may have used up to now: what it was granted, and what runs of it at this moment. A stub that was lost to its CPU is granted nothing: an honest one
+ * posts as soon as the host lets it run. */
 static int64_t granted(const struct process *process, int64_t now)
 {
     int64_t sum = process->granted;
     for (int i = 0; i < machine.cpus; i++) {
         const struct stub *stub = &process->stubs[i];
-        if (stub->state == STUB_RUNNING || stub->state == STUB_LOST)
+        if (stub->state == STUB_RUNNING)
             sum += now - stub->since;
     }
     if (process->space->batch_running)

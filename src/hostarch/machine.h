@@ -122,6 +122,7 @@ struct user_cpu {
     struct host_context *pending; /* to be run as soon as its space can */
     int64_t since;               /* it runs since */
     int64_t preempt_at;          /* 0: none in flight */
+    int64_t preempt_again;       /* when to send the next signal */
     int64_t preempt_cpu_time;
     struct stub *hop;            /* was told to be woken by another: is it awake? */
     int64_t hop_at;

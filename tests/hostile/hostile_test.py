@@ -14,6 +14,7 @@ HONEST = os.path.join(BUILD, 'tests/hostile/honest')
 
 # What makes no trap, or too many, and so could keep others from the CPU.
 DISOBEDIENT = ['spin', 'run-on', 'hold-cpu', 'spin-in-stub', 'hammer', 'scribble', 'double-fetch', 'fuzz']
+THREADS = {'double-fetch': 2}  # of an attack; so many honest rivals it is compared with
 SECONDS = 5 if LONG else 1
 
 
@@ -55,7 +56,7 @@ def least_of_honest(*options, rivals):
 
 def share_beside(name, *options):
     """Both halves right after each other: the host's speed and its other work change all the time."""
-    fair = least_of_honest(*options, rivals=[f'{HONEST} {SECONDS} stay'])
+    fair = least_of_honest(*options, rivals=[f'{HONEST} {SECONDS} stay'] * THREADS.get(name, 1))
     return least_of_honest(*options, rivals=[f'{HOSTILE} {name} 100000 stay']) / fair
 
 
