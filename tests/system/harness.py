@@ -389,7 +389,7 @@ def main():
     become_user()
     signal.signal(signal.SIGALRM, on_alarm)
     os.environ.setdefault('TMPDIR', '/tmp')
-    os.environ['TMPDIR'] = tempfile.mkdtemp(prefix='site-test.')
+    os.environ['TMPDIR'] = os.environ['XDG_RUNTIME_DIR'] = tempfile.mkdtemp(prefix='site-test.')
     try:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         chosen = [(name, function) for name, function in CHECKS if not sys.argv[1:] or
