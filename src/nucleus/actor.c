@@ -1,8 +1,9 @@
 /* Actors: birth and death. Their nucleus calls are in actor_calls.c.
  *
- * The death of an actor has two moments. actor_kill takes it out of sight: its ports are gone, who waits for it is told, nothing of it runs
- * again as far as the Nucleus decides. Its record, the contexts of its threads and its frames stay until the machine says that its process
- * is gone (actor_space_dead). */
+ * The death of an actor has two moments. actor_kill takes it out of sight: its ports are gone, who
+ * waits for it is told, nothing of it runs again as far as the Nucleus decides. Its record, the
+ * contexts of its threads and its frames stay until the machine says that its process is gone
+ * (actor_space_dead). */
 #include "actor.h"
 
 #include <stdlib.h>
@@ -21,8 +22,8 @@
 
 static struct table actors_by_ui;
 static struct list actors = { &actors, &actors };
-static size_t actors_alive;  /* in the list */
-static size_t actors_exist;  /* those whose process is not reported dead, too */
+static size_t actors_alive; /* in the list */
+static size_t actors_exist; /* those whose process is not reported dead, too */
 static unsigned actors_most;
 static uint32_t actors_made;
 
@@ -54,7 +55,7 @@ unsigned actors_max(void)
 KnTime actor_cpu_time(struct actor *actor)
 {
     KnTime total = actor->cpu_time;
-    LIST_FOR_EACH(link, &actor->threads) {
+    LIST_FOR_EACH (link, &actor->threads) {
         struct thread *thread = LIST_OWNER(link, struct thread, of_actor);
         sched_account(thread);
         total += thread->cpu_time;
@@ -102,9 +103,8 @@ static void actor_init(struct actor *actor, const struct actor *init, int privil
 
 static int actor_create_space(struct actor *actor)
 {
-    int status = actor->privilege == K_SUPACTOR
-                     ? host_space_create_supervisor(&actor->host, actor)
-                     : host_space_create(&actor->host, actor);
+    int status = actor->privilege == K_SUPACTOR ? host_space_create_supervisor(&actor->host, actor)
+                                                : host_space_create(&actor->host, actor);
     if (status != K_OK)
         return status;
     actors_exist++;
@@ -143,7 +143,8 @@ int actor_create(const struct actor *init, int privilege, struct actor **ret_act
     return K_OK;
 }
 
-/* Ports before threads: whoever waits for a message of a dying actor gets one answer, and no thread of it is woken for nothing. */
+/* Ports before threads: whoever waits for a message of a dying actor gets one answer, and no thread
+ * of it is woken for nothing. */
 static void actor_give_up(struct actor *actor, int reason)
 {
     while (!list_is_empty(&actor->threads))
@@ -217,7 +218,7 @@ static void actor_finish(struct actor *actor)
 
 void actors_finish_lingering(void)
 {
-    LIST_FOR_EACH_SAFE(link, following, &lingering) {
+    LIST_FOR_EACH_SAFE (link, following, &lingering) {
         struct actor *actor = LIST_OWNER(link, struct actor, of_site);
         if (!devices_quiet(actor))
             continue;

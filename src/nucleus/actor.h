@@ -18,8 +18,8 @@ enum {
     ACTOR_TIMERS_MAX = 1024,
     ACTOR_WATCHES_MAX = 8192,
     ACTOR_GROUPS_MAX = 256,
-    ACTOR_LOG_BURST = 1000, /* lines that a user actor may log at once, */
-    ACTOR_LOG_RATE = 200,   /* and per second */
+    ACTOR_LOG_BURST = 1000,     /* lines that a user actor may log at once, */
+    ACTOR_LOG_RATE = 200,       /* and per second */
     ACTOR_QUEUED_MAX = 8 << 20, /* bytes of messages that it sent and that are not dealt with yet */
     SITE_QUEUED_MAX = 256 << 20, /* of all actors */
     SITE_THREADS_MAX = 16384,
@@ -30,7 +30,7 @@ struct actor {
     struct list of_site;
     struct table_entry entry; /* by its UI */
     KnCap cap;
-    uint32_t serial;         /* it is the site's so manieth, from 1: for people */
+    uint32_t serial; /* it is the site's so manieth, from 1: for people */
     char name[K_NAMEMAX];
     int privilege;
     KnProtId pi;
@@ -42,8 +42,8 @@ struct actor {
     struct list ports;
     struct list timers;
     KnTrapConnect trap, exception, abort; /* who handles what; handler and port cleared: nobody */
-    struct list watches;     /* who wants to know of its end */
-    KnTime cpu_time;         /* of its past threads */
+    struct list watches;                  /* who wants to know of its end */
+    KnTime cpu_time;                      /* of its past threads */
     uint64_t messages, faults, traps;
 
     struct id_table thread_ids, port_ids, timer_ids;
@@ -52,8 +52,8 @@ struct actor {
     struct wait_queue any_receivers; /* threads that receive from any enabled port */
     unsigned watching;               /* watches that it asked for */
     unsigned groups;                 /* that it made */
-    int64_t log_paid_until;          /* its log lines so far are paid for until then, see system.c */
-    size_t queued;                   /* bytes, see ACTOR_QUEUED_MAX */
+    int64_t log_paid_until; /* its log lines so far are paid for until then, see system.c */
+    size_t queued;          /* bytes, see ACTOR_QUEUED_MAX */
 };
 
 /* NULL: no such actor, or the key is wrong. <cap> as copied in; cleared cap: <self>. */
@@ -61,7 +61,8 @@ struct actor *actor_find(const KnCap *cap, struct actor *self);
 struct actor *actor_by_ui(const KnUniqueId *ui); /* NULL: none */
 /* Make an empty one, as actorCreate does. <init> NULL: inherits nothing. */
 int actor_create(const struct actor *init, int privilege, struct actor **ret_actor);
-/* Delete it because of <reason>, a HOST_DEAD_ or K_E value, with a line in the log unless K_OK. Its waiting callers get K_EDEAD. */
+/* Delete it because of <reason>, a HOST_DEAD_ or K_E value, with a line in the log unless K_OK. Its
+ * waiting callers get K_EDEAD. */
 void actor_kill(struct actor *actor, int reason, const char *words);
 /* The machine says that its process is gone. */
 void actor_space_dead(struct actor *actor, int code);

@@ -54,7 +54,8 @@ int64_t call_actorSelf(struct thread *thread)
     return status == 1 ? K_EINVAL : status;
 }
 
-/* The shape of all calls that get an old value and set a new one: read the new one, write the old one, then change. */
+/* The shape of all calls that get an old value and set a new one: read the new one, write the old
+ * one, then change. */
 int64_t call_actorName(struct thread *thread)
 {
     struct actor *actor;
@@ -121,7 +122,7 @@ int64_t call_actorPi(struct thread *thread)
 static uint32_t list_length(struct list *list)
 {
     uint32_t length = 0;
-    LIST_FOR_EACH(link, list)
+    LIST_FOR_EACH (link, list)
         length++;
     return length;
 }
@@ -131,7 +132,9 @@ static void actor_describe(struct actor *actor, KnActorStat *stat)
     *stat = (KnActorStat){
         .ui = actor->cap.ui,
         .privilege = actor->privilege,
-        .state = actor->deleting ? 2 : actor->stopped ? 1 : 0,
+        .state = actor->deleting  ? 2
+                 : actor->stopped ? 1
+                                  : 0,
         .pi = actor->pi,
         .threads = (uint32_t)actor->thread_ids.used,
         .ports = list_length(&actor->ports),
@@ -165,7 +168,7 @@ int64_t call_actorStop(struct thread *thread)
     if (status < 0)
         return status;
     actor->stopped = true;
-    LIST_FOR_EACH(link, &actor->threads)
+    LIST_FOR_EACH (link, &actor->threads)
         thread_stop(LIST_OWNER(link, struct thread, of_actor), STOPPED_BY_ACTORSTOP);
     return K_OK;
 }
@@ -177,7 +180,7 @@ int64_t call_actorStart(struct thread *thread)
     if (status < 0)
         return status;
     actor->stopped = false;
-    LIST_FOR_EACH(link, &actor->threads)
+    LIST_FOR_EACH (link, &actor->threads)
         thread_start(LIST_OWNER(link, struct thread, of_actor), STOPPED_BY_ACTORSTOP);
     return K_OK;
 }

@@ -1,5 +1,5 @@
-/* assert.h: what the Nucleus relies on. A broken assumption ends the site at once, with its place: nothing that runs
- * on afterwards could be trusted. Never used on anything that an actor says. */
+/* assert.h: what the Nucleus relies on. A broken assumption ends the site at once, with its place:
+ * nothing that runs on afterwards could be trusted. Never used on anything that an actor says. */
 #ifndef NUCLEUS_ASSERT_H
 #define NUCLEUS_ASSERT_H
 

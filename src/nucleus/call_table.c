@@ -4,16 +4,20 @@
 #include <string.h>
 #include "assert.h"
 
-#define NEVER false
-#define WAITS true
-#define ANY CALL_ANY
+#define NEVER  false
+#define WAITS  true
+#define ANY    CALL_ANY
 #define SYSTEM CALL_SYSTEM
-#define SUPER CALL_SUPER
+#define SUPER  CALL_SUPER
 
 static struct call_entry table[CALL_NUMBER_MAX] = {
 #define KN_CALL(number, name_, wait, who_, remote, arguments_, words_)                             \
-    [number] = { .name = #name_, .function = call_##name_, .may_wait = wait, .who = who_,          \
-                 .arguments = arguments_, .words = words_ },
+    [number] = { .name = #name_,                                                                   \
+                 .function = call_##name_,                                                         \
+                 .may_wait = wait,                                                                 \
+                 .who = who_,                                                                      \
+                 .arguments = arguments_,                                                          \
+                 .words = words_ },
 #include <calls.def>
 #undef KN_CALL
 };

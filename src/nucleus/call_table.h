@@ -16,7 +16,7 @@ struct call_entry {
     const char *words;
     /* From <arguments>, at boot: */
     unsigned count;
-    char kind[6];     /* i u x t a C U S R M s b, 0 none */
+    char kind[6]; /* i u x t a C U S R M s b, 0 none */
 };
 
 void call_table_init(void);

@@ -1,5 +1,5 @@
-/* Devices and interrupts: see device.h. A device's interrupt has its number. An interrupt is a message to the port that its driver attached;
- * until svIntrDone the next ones are only counted. */
+/* Devices and interrupts: see device.h. A device's interrupt has its number. An interrupt is a
+ * message to the port that its driver attached; until svIntrDone the next ones are only counted. */
 #include "device.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "port.h"
 #include "ui.h"
 
-#define DEVICES_MAX 64
+#define DEVICES_MAX    64
 #define REGISTERS_SIZE 0x1000u
 
 struct device_slot {
@@ -18,10 +18,10 @@ struct device_slot {
     void *device;
     KnDevice stat;
     struct actor *driver;
-    bool resetting;    /* its driver is gone, the host is not done with its memory */
-    KnUniqueId port;   /* of the interrupt; cleared: not attached */
-    bool sent;         /* a message is out, svIntrDone has not come */
-    uint64_t count;    /* raised since the last message */
+    bool resetting;  /* its driver is gone, the host is not done with its memory */
+    KnUniqueId port; /* of the interrupt; cleared: not attached */
+    bool sent;       /* a message is out, svIntrDone has not come */
+    uint64_t count;  /* raised since the last message */
 };
 
 static struct device_slot slots[DEVICES_MAX];

@@ -3,8 +3,9 @@
  *   K_BROADMODE   every member
  *   K_FUNCMODE    one member, each in its turn
  *   K_FUNCUMODE   one on the site where the co-target is
- *   K_FUNCXMODE   one elsewhere: if the co-target names a site, not on that site; otherwise, any but the co-target itself. (CHORUS's documents
- *                 say the one and the other; the type of the name tells which is meant.)
+ *   K_FUNCXMODE   one elsewhere: if the co-target names a site, not on that site; otherwise, any
+ * but the co-target itself. (CHORUS's documents say the one and the other; the type of the name
+ * tells which is meant.)
  */
 #include "group.h"
 
@@ -17,9 +18,9 @@
 #include "random.h"
 #include "ui.h"
 
-#define GROUP_MEMBERS_MAX 256u /* a broadcast is one step */
+#define GROUP_MEMBERS_MAX   256u /* a broadcast is one step */
 #define GROUPS_PER_PORT_MAX 64u
-#define GROUPS_MAX 65536u
+#define GROUPS_MAX          65536u
 
 struct membership {
     struct list of_group, of_port;
@@ -110,7 +111,7 @@ static bool member_fits(const struct port *port, unsigned mode, const KnUniqueId
 struct port *group_choose(struct group *group, unsigned mode, const KnUniqueId *co_target)
 {
     struct membership *chosen = NULL;
-    LIST_FOR_EACH(link, &group->members) {
+    LIST_FOR_EACH (link, &group->members) {
         struct membership *membership = LIST_OWNER(link, struct membership, of_group);
         if (!member_fits(membership->port, mode, co_target))
             continue;
@@ -130,9 +131,8 @@ struct port *group_choose(struct group *group, unsigned mode, const KnUniqueId *
 
 static struct membership *membership_find(struct group *group, const struct port *port)
 {
-    LIST_FOR_EACH(link, &port->memberships) {
-        struct membership *membership =
-            LIST_OWNER(link, struct membership, of_port);
+    LIST_FOR_EACH (link, &port->memberships) {
+        struct membership *membership = LIST_OWNER(link, struct membership, of_port);
         if (membership->group == group)
             return membership;
     }
@@ -141,10 +141,9 @@ static struct membership *membership_find(struct group *group, const struct port
 
 struct port *group_next(struct group *group, struct port *previous)
 {
-    struct list *link = previous == NULL ? group->members.next
-                                         : membership_find(group, previous)->of_group.next;
-    return link == &group->members ? NULL
-                                   : LIST_OWNER(link, struct membership, of_group)->port;
+    struct list *link =
+        previous == NULL ? group->members.next : membership_find(group, previous)->of_group.next;
+    return link == &group->members ? NULL : LIST_OWNER(link, struct membership, of_group)->port;
 }
 
 static int group_of_stamp(uint32_t stamp, struct group **ret_group)
@@ -214,7 +213,7 @@ static int read_group_and_port(struct thread *thread, struct group **ret_group,
 static unsigned memberships_of(const struct port *port)
 {
     unsigned count = 0;
-    LIST_FOR_EACH(link, &port->memberships)
+    LIST_FOR_EACH (link, &port->memberships)
         count++;
     return count;
 }

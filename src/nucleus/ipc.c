@@ -1,10 +1,13 @@
 /* Messages between actors: ipcSend, ipcCall, ipcReceive, ipcReply and their relatives.
  *
- * The quick path: who brings a message or a reply to a thread that already waits for it completes that thread's call, writing into its memory;
- * a large body is then copied once, from memory to memory. The safe path, when something is not at hand (a page is with its mapper, a
- * descriptor lies in a hole, nobody waits yet): the message is kept in the Nucleus, and the receiver, started again, fetches it itself.
+ * The quick path: who brings a message or a reply to a thread that already waits for it completes
+ * that thread's call, writing into its memory; a large body is then copied once, from memory to
+ * memory. The safe path, when something is not at hand (a page is with its mapper, a descriptor
+ * lies in a hole, nobody waits yet): the message is kept in the Nucleus, and the receiver, started
+ * again, fetches it itself.
  *
- * Each call first reads and checks all that it was given, which may wait and be started again, and changes something only afterwards. */
+ * Each call first reads and checks all that it was given, which may wait and be started again, and
+ * changes something only afterwards. */
 #include "ipc.h"
 
 #include <string.h>
@@ -18,7 +21,8 @@
 #include "ui.h"
 #include "vm.h"
 
-/* Bodies up to this size are kept although they were delivered: ipcGetData by another thread, after ipcSave, still finds them. */
+/* Bodies up to this size are kept although they were delivered: ipcGetData by another thread, after
+ * ipcSave, still finds them. */
 #define KEPT_BODY_MAX 4096u
 
 enum { STAGE = 0, WAITED = 1 }; /* places in call.progress */
@@ -44,8 +48,10 @@ static int64_t complete_call(struct thread *thread, int64_t result)
 
 /* ---- copying from memory to memory ---- */
 
-/* From the caller's memory to that of an actor that waits. K_EAGAIN: a page of the latter is not at hand. */
-static int copy_direct(struct thread *thread, uint64_t from, struct actor *actor, uint64_t to, size_t size)
+/* From the caller's memory to that of an actor that waits. K_EAGAIN: a page of the latter is not at
+ * hand. */
+static int copy_direct(struct thread *thread, uint64_t from, struct actor *actor, uint64_t to,
+                       size_t size)
 {
     while (size > 0) {
         size_t part = PAGE_SIZE - to % PAGE_SIZE;
@@ -65,7 +71,8 @@ static int copy_direct(struct thread *thread, uint64_t from, struct actor *actor
     return K_OK;
 }
 
-/* Annex and descriptor of a message or reply, into the memory of <thread>. <waiter>: who waits if it must be waited, NULL nobody. */
+/* Annex and descriptor of a message or reply, into the memory of <thread>. <waiter>: who waits if
+ * it must be waited, NULL nobody. */
 static int copy_out_head(struct thread *thread, struct thread *waiter, const uint8_t *annex,
                          uint32_t body_size, uint32_t seq_num)
 {
@@ -201,7 +208,8 @@ static int take_body(struct thread *thread, struct message *message, const KnMsg
                       desc->bodySize);
 }
 
-/* Try to put the body where it is wanted. K_OK: the receive is complete. K_EAGAIN: it cannot be done. */
+/* Try to put the body where it is wanted. K_OK: the receive is complete. K_EAGAIN: it cannot be
+ * done. */
 static int hand_over(struct thread *thread, const struct sending *sending, struct message *message)
 {
     struct thread *receiver = port_next_receiver(sending->port);
@@ -326,8 +334,8 @@ int64_t call_ipcCall(struct thread *thread)
         return status;
     if (sending.group != NULL)
         return K_EINVAL;
-    bool abortable = thread->call.for_trap ||
-                     (sending.desc.flags | thread->ipc.desc.flags) & K_ABORTABLE;
+    bool abortable =
+        thread->call.for_trap || (sending.desc.flags | thread->ipc.desc.flags) & K_ABORTABLE;
     int64_t deadline = call_deadline(thread, (KnTime)thread->call.arg[4]);
     status = wait_check(thread, deadline, abortable);
     if (status != K_OK)
@@ -360,7 +368,7 @@ void ipc_receiver_gone(struct thread *thread)
 {
     struct actor *actor = thread->actor;
     thread->ipc.receiving = false;
-    LIST_FOR_EACH(link, &actor->ports)
+    LIST_FOR_EACH (link, &actor->ports)
         port_kick(LIST_OWNER(link, struct port, of_actor));
 }
 
@@ -415,8 +423,8 @@ static int64_t receive(struct thread *thread, unsigned first)
     struct wait_queue *queue = li == K_ANYENABLED ? &actor->any_receivers : &port->receivers;
     bool abortable = thread->call.for_trap || (thread->ipc.desc.flags & K_ABORTABLE) != 0;
     *waited = 1;
-    return wait_queue_wait(queue, thread, call_deadline(thread, (KnTime)thread->call.arg[first + 2]),
-                           abortable);
+    return wait_queue_wait(queue, thread,
+                           call_deadline(thread, (KnTime)thread->call.arg[first + 2]), abortable);
 }
 
 static int64_t receive_and_note(struct thread *thread, unsigned first)
@@ -435,7 +443,8 @@ int64_t call_ipcReceive(struct thread *thread)
 
 /* ---- replying ---- */
 
-/* The request is dealt with when a reply function returns K_OK; it and the caller may be gone then, and so may the thread that replied. */
+/* The request is dealt with when a reply function returns K_OK; it and the caller may be gone then,
+ * and so may the thread that replied. */
 
 /* Straight into the memory of a caller that waits. K_EAGAIN: something of it is not at hand. */
 static int reply_direct(struct thread *thread, const KnMsgDesc *desc, const uint8_t *annex,
@@ -498,8 +507,8 @@ static int reply_to_trap(struct thread *thread, const KnMsgDesc *desc, const uin
     memcpy(&reply, annex, sizeof reply);
     int status = trap_check_reply(&reply, desc->bodySize);
     if (status == K_OK && desc->bodySize > 0)
-        status = vm_copy_in(thread, thread->actor, body, address_of(desc->bodyAddr),
-                            desc->bodySize);
+        status =
+            vm_copy_in(thread, thread->actor, body, address_of(desc->bodyAddr), desc->bodySize);
     if (status != K_OK)
         return status;
     message_free(request);
@@ -514,8 +523,8 @@ static int reply_to_nucleus(struct thread *thread, const KnMsgDesc *desc, const 
     static uint8_t body[K_CMSGSIZEMAX];
     if (desc->bodySize > kcall_reply_max(record))
         return K_ETOOMUCH;
-    int status = vm_copy_in(thread, thread->actor, body, address_of(desc->bodyAddr),
-                            desc->bodySize);
+    int status =
+        vm_copy_in(thread, thread->actor, body, address_of(desc->bodyAddr), desc->bodySize);
     if (status != K_OK)
         return status;
     message_free(request);
@@ -533,8 +542,8 @@ static int reply_current(struct thread *thread, const KnMsgDesc *desc)
     uint8_t bytes[K_CMSGANNEXSIZE], *annex = NULL;
     if (desc->annexAddr != NULL) {
         annex = bytes;
-        int status = vm_copy_in(thread, thread->actor, annex, address_of(desc->annexAddr),
-                                sizeof bytes);
+        int status =
+            vm_copy_in(thread, thread->actor, annex, address_of(desc->annexAddr), sizeof bytes);
         if (status != K_OK)
             return status;
     }

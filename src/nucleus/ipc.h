@@ -5,8 +5,8 @@
 #include "message.h"
 #include "port.h"
 
-/* Complete the ipcReceive that <receiver> waits in with this message, which is in the Nucleus. False: something of it is not at hand; the receiver
- * has to be started again to do it itself. */
+/* Complete the ipcReceive that <receiver> waits in with this message, which is in the Nucleus.
+ * False: something of it is not at hand; the receiver has to be started again to do it itself. */
 bool ipc_complete_receive(struct thread *receiver, struct port *port, struct message *message);
 /* <thread> will not take the message that it was woken for. */
 void ipc_receiver_gone(struct thread *thread);

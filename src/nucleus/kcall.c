@@ -26,7 +26,8 @@ static struct message *nucleus_message(const struct port *port, const void *anne
 }
 
 int kcall_start(struct kcall **ret_call, const KnUniqueId *port_ui, const void *annex,
-                size_t body_size, kcall_fill *fill, size_t reply_max, kcall_done *done, void *cookie)
+                size_t body_size, kcall_fill *fill, size_t reply_max, kcall_done *done,
+                void *cookie)
 {
     ASSERT(body_size <= K_CMSGSIZEMAX && (body_size == 0 || fill != NULL));
     struct port *port = port_find(port_ui);

@@ -9,6 +9,7 @@
 void kcall_failed(struct call_record *record, int status);
 size_t kcall_reply_max(const struct call_record *record);
 /* The reply has come: closes the record. <annex> NULL: none. */
-void kcall_replied(struct call_record *record, const uint8_t *annex, const uint8_t *body, size_t size);
+void kcall_replied(struct call_record *record, const uint8_t *annex, const uint8_t *body,
+                   size_t size);
 
 #endif

@@ -1,7 +1,8 @@
 /* The loader of the boot actors: see loader.h.
  *
- * It takes a static ELF64 program (static-PIE or not), checks every number in it before it uses it, gives the new actor a region for each segment, copies the
- * bytes, and builds the first stack as a C library expects to find it. */
+ * It takes a static ELF64 program (static-PIE or not), checks every number in it before it uses it,
+ * gives the new actor a region for each segment, copies the bytes, and builds the first stack as a
+ * C library expects to find it. */
 #include "loader.h"
 
 #include <stdarg.h>
@@ -34,17 +35,34 @@ enum { ELF_EXEC = 2, ELF_DYN = 3, ELF_X86_64 = 62 };
 enum { SEGMENT_LOAD = 1, SEGMENT_INTERP = 3, SEGMENT_PHDR = 6 };
 enum { SEGMENT_EXECUTE = 1, SEGMENT_WRITE = 2, SEGMENT_READ = 4 };
 
-#define SEGMENTS_MAX 32
+#define SEGMENTS_MAX   32
 #define IMAGE_SPAN_MAX (1ull << 32)
-#define PIE_BASE 0x555555000000ull
-#define STACK_DEFAULT (1u << 20)
-#define STACK_TOP (K_USERTOP - 0x10000)
-#define ARGUMENTS_MAX 32768 /* bytes of strings and vectors */
+#define PIE_BASE       0x555555000000ull
+#define STACK_DEFAULT  (1u << 20)
+#define STACK_TOP      (K_USERTOP - 0x10000)
+#define ARGUMENTS_MAX  32768 /* bytes of strings and vectors */
 
 /* The auxiliary vector's keys, as Linux programs know them. */
 enum {
-    AT_NULL = 0, AT_PHDR = 3, AT_PHENT = 4, AT_PHNUM = 5, AT_PAGESZ = 6, AT_BASE = 7, AT_FLAGS = 8, AT_ENTRY = 9, AT_UID = 11, AT_EUID = 12,
-    AT_GID = 13, AT_EGID = 14, AT_PLATFORM = 15, AT_HWCAP = 16, AT_CLKTCK = 17, AT_SECURE = 23, AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31
+    AT_NULL = 0,
+    AT_PHDR = 3,
+    AT_PHENT = 4,
+    AT_PHNUM = 5,
+    AT_PAGESZ = 6,
+    AT_BASE = 7,
+    AT_FLAGS = 8,
+    AT_ENTRY = 9,
+    AT_UID = 11,
+    AT_EUID = 12,
+    AT_GID = 13,
+    AT_EGID = 14,
+    AT_PLATFORM = 15,
+    AT_HWCAP = 16,
+    AT_CLKTCK = 17,
+    AT_SECURE = 23,
+    AT_RANDOM = 25,
+    AT_HWCAP2 = 26,
+    AT_EXECFN = 31
 };
 #define HWCAP2_FSGSBASE 2
 
@@ -53,7 +71,7 @@ struct loading {
     struct elf_header header;
     struct elf_segment segment[SEGMENTS_MAX];
     struct actor *actor;
-    uint64_t base; /* added to every address of the program */
+    uint64_t base;        /* added to every address of the program */
     uint64_t bottom, top; /* addresses that it takes, before <base> */
     uint64_t stack_bottom, stack_top;
     char *why;
@@ -78,7 +96,9 @@ static bool range_fits(uint64_t offset, uint64_t size, uint64_t limit)
 
 static int check_header(struct loading *loading)
 {
-    static const uint8_t magic[7] = { 0x7f, 'E', 'L', 'F', 2 /* 64 bits */, 1 /* little endian */, 1 };
+    static const uint8_t magic[7] = {
+        0x7f, 'E', 'L', 'F', 2 /* 64 bits */, 1 /* little endian */, 1
+    };
     struct elf_header *header = &loading->header;
     if (loading->program->image_size < sizeof *header)
         return refuse(loading, K_EINVAL, "too short for an ELF file");
@@ -114,7 +134,8 @@ static int check_load_segment(struct loading *loading, unsigned number)
 {
     const struct elf_segment *segment = &loading->segment[number];
     if (segment->filesz > segment->memsz)
-        return refuse(loading, K_EINVAL, "segment %u: more bytes in the file than in memory", number);
+        return refuse(loading, K_EINVAL, "segment %u: more bytes in the file than in memory",
+                      number);
     if (!range_fits(segment->offset, segment->filesz, loading->program->image_size))
         return refuse(loading, K_EINVAL, "segment %u lies outside the file", number);
     if (segment->vaddr >= K_USERTOP || segment->memsz > IMAGE_SPAN_MAX)
@@ -169,8 +190,8 @@ static int choose_places(struct loading *loading)
     vaddr_t bottom, top;
     host_space_range(loading->actor->host, &bottom, &top);
     bool supervisor = loading->actor->privilege == K_SUPACTOR;
-    uint64_t size = loading->program->stack_size == 0 ? STACK_DEFAULT
-                                                      : page_up(loading->program->stack_size);
+    uint64_t size =
+        loading->program->stack_size == 0 ? STACK_DEFAULT : page_up(loading->program->stack_size);
     loading->stack_top = supervisor ? page_down(top) - PAGE_SIZE : STACK_TOP;
     loading->stack_bottom = loading->stack_top - size;
     if (loading->header.type == ELF_DYN)
@@ -228,8 +249,8 @@ static int load_segments(struct loading *loading)
 /* The top of the stack, built from its end downwards in a buffer. */
 struct stack {
     uint8_t bytes[ARGUMENTS_MAX];
-    size_t used;     /* at the end of <bytes> */
-    uint64_t top;    /* the address of the end */
+    size_t used;  /* at the end of <bytes> */
+    uint64_t top; /* the address of the end */
     bool overflow;
 };
 
@@ -372,7 +393,8 @@ static int make_stack(struct loading *loading, uint64_t *ret_sp)
 
 static int start_thread(struct loading *loading, uint64_t sp)
 {
-    KnSched sched = { .schedClass = K_SCHED_RR, .priority = loading->program->priority,
+    KnSched sched = { .schedClass = K_SCHED_RR,
+                      .priority = loading->program->priority,
                       .slice = SCHED_SLICE_DEFAULT };
     struct thread *thread;
     int status = thread_create(loading->actor, &sched, &thread);

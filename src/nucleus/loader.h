@@ -1,4 +1,5 @@
-/* loader.h: the actors that a site boots with: static ELF programs, given as images in memory by the program around the Nucleus. */
+/* loader.h: the actors that a site boots with: static ELF programs, given as images in memory by
+ * the program around the Nucleus. */
 #ifndef NUCLEUS_LOADER_H
 #define NUCLEUS_LOADER_H
 
@@ -18,12 +19,14 @@ struct loader_program {
     const char *const *envp; /* ends with NULL; NULL: none */
     int privilege;           /* K_USERACTOR, ... */
     KnProtId pi;
-    int priority;            /* of its first thread */
-    size_t stack_size;       /* bytes, 0: 1 MB */
-    uint64_t *ret_base;      /* what is added to the file's addresses is put here; NULL: not wanted */
+    int priority;       /* of its first thread */
+    size_t stack_size;  /* bytes, 0: 1 MB */
+    uint64_t *ret_base; /* what is added to the file's addresses is put here; NULL: not wanted */
 };
 
-/* Make an actor from a program and start it. K_OK, or an error with a sentence in <why> (K_EINVAL: the image is not what it says). */
-int loader_start(const struct loader_program *program, struct actor **ret_actor, char *why, size_t why_size);
+/* Make an actor from a program and start it. K_OK, or an error with a sentence in <why> (K_EINVAL:
+ * the image is not what it says). */
+int loader_start(const struct loader_program *program, struct actor **ret_actor, char *why,
+                 size_t why_size);
 
 #endif

@@ -1,7 +1,8 @@
 /* The Nucleus: boot, and the loop in which it spends its life.
  *
- * One host thread owns everything. It takes one event at a time from the machine, handles it to the end, says what each user
- * CPU runs next, and does work that can wait when there is no event. Nothing in here blocks but host_wait. */
+ * One host thread owns everything. It takes one event at a time from the machine, handles it to the
+ * end, says what each user CPU runs next, and does work that can wait when there is no event.
+ * Nothing in here blocks but host_wait. */
 #include "nucleus.h"
 
 #include <string.h>
@@ -21,16 +22,18 @@
 #include "ui.h"
 #include "vm.h"
 
-#define SITE_DEFAULT 1
-#define ACTORS_DEFAULT 512
-/* A stream of events must not keep passed deadlines waiting: look at the clock at least this often. */
-#define EVENTS_PER_CLOCK 16
-/* Work that can wait is done when nothing has happened for so long, or after so long in any case. */
-#define IDLE_AFTER 50000
+#define SITE_DEFAULT       1
+#define ACTORS_DEFAULT     512
+/* A stream of events must not keep passed deadlines waiting: look at the clock at least this often.
+ */
+#define EVENTS_PER_CLOCK   16
+/* Work that can wait is done when nothing has happened for so long, or after so long in any case.
+ */
+#define IDLE_AFTER         50000
 #define IDLE_AFTER_AT_MOST 2000000
-#define FINI_PATIENCE 2000000000
+#define FINI_PATIENCE      2000000000
 /* How often a device that is being reset is asked whether it is done. */
-#define LINGER_INTERVAL 1000000
+#define LINGER_INTERVAL    1000000
 
 struct nucleus_hooks nucleus_hooks;
 struct nucleus_counters nucleus_counters;
@@ -86,7 +89,7 @@ void nucleus_init(const struct nucleus_options *options)
     random_init(seed);
     ui_init(options->site == 0 ? SITE_DEFAULT : options->site);
     call_table_init();
-    vm_init();               /* frames, segments */
+    vm_init(); /* frames, segments */
     sched_init(host_cpu_count());
     actors_init(options->actors_max == 0 ? ACTORS_DEFAULT : options->actors_max);
 }

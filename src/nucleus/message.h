@@ -1,8 +1,9 @@
 /* message.h: messages, their bodies, and the records of calls in progress.
  *
- * A request has two sides: the message, which belongs to the port where it is queued or was received, and the call record, which belongs
- * to who waits for the reply. Both are found by the same number (KnMsgId), and neither points to the other: either may be gone, and the
- * server may be on another site one day. */
+ * A request has two sides: the message, which belongs to the port where it is queued or was
+ * received, and the call record, which belongs to who waits for the reply. Both are found by the
+ * same number (KnMsgId), and neither points to the other: either may be gone, and the server may be
+ * on another site one day. */
 #ifndef NUCLEUS_MESSAGE_H
 #define NUCLEUS_MESSAGE_H
 
@@ -29,20 +30,20 @@ struct message {
     struct list link;         /* the port's queue or unanswered list */
     struct port *port;        /* NULL: NOWHERE */
     enum message_place place;
-    struct thread *holder;    /* CURRENT: whose */
+    struct thread *holder; /* CURRENT: whose */
     KnMsgId id;
-    uint32_t flags;           /* K_HEAD_ */
+    uint32_t flags; /* K_HEAD_ */
     KnUniqueId src_port, target, co_target, src_actor;
     KnProtId actor_pi, port_pi;
     uint32_t seq_num;
     bool has_annex;
     uint8_t annex[K_CMSGANNEXSIZE];
     uint32_t body_size;
-    struct body *body;        /* NULL: none, or all of it is with the receiver, or <fill> makes it */
+    struct body *body; /* NULL: none, or all of it is with the receiver, or <fill> makes it */
     kcall_fill *fill;
     void *cookie;
-    bool in_place;            /* the whole body was put into its receiver's memory and is not here */
-    size_t charged;           /* bytes counted in its sender's <queued> */
+    bool in_place;  /* the whole body was put into its receiver's memory and is not here */
+    size_t charged; /* bytes counted in its sender's <queued> */
 };
 
 /* A fresh one with a number of its own; NULL: no memory. */
@@ -58,7 +59,8 @@ void message_receive(struct message *message, struct thread *holder);
 void message_refuse(struct message *message, int status);
 /* The current message of <thread>, if there is one, is refused (a request) or dropped. */
 void message_drop_current(struct thread *thread);
-/* Bytes [offset, offset + size) of the body, in the Nucleus's memory until the next call of this. NULL: they are not (no longer) here. */
+/* Bytes [offset, offset + size) of the body, in the Nucleus's memory until the next call of this.
+ * NULL: they are not (no longer) here. */
 const uint8_t *message_bytes(struct message *message, size_t offset, size_t size);
 size_t message_count(void);
 
@@ -70,12 +72,13 @@ int message_charge(struct message *message, struct actor *sender);
 /* Call records. */
 void call_record_open(struct call_record *record, KnMsgId id, enum call_kind kind);
 void call_record_close(struct call_record *record); /* takes a closed one */
-struct call_record *call_record_find(KnMsgId id); /* NULL: nobody waits any more */
+struct call_record *call_record_find(KnMsgId id);   /* NULL: nobody waits any more */
 size_t call_record_count(void);
 /* Whoever waits gets <status> instead of a reply. */
 void call_record_fail(struct call_record *record, int status);
-/* The caller gives up: a queued or parked message vanishes, and of a parked one the port is told, unless the port's own actor does this. With <abort>
- * (false: a timeout) the thread that serves it is aborted. */
+/* The caller gives up: a queued or parked message vanishes, and of a parked one the port is told,
+ * unless the port's own actor does this. With <abort> (false: a timeout) the thread that serves it
+ * is aborted. */
 void call_record_abandon(struct call_record *record, bool abort);
 /* Tell the port where a parked message is that its caller gave it up. */
 void message_tell_aborted(struct message *message);

@@ -26,9 +26,11 @@ int nucleus_run(void);
 /* End the site, from the Nucleus's thread (host_post gets you there). <how> as of sysShutdown. */
 void nucleus_shutdown(int status, int how);
 bool nucleus_shutting_down(int *ret_status, int *ret_how);
-/* What nucleus_run does, once, waiting at most until <deadline>. For tests, and for programs with a loop of their own. */
+/* What nucleus_run does, once, waiting at most until <deadline>. For tests, and for programs with a
+ * loop of their own. */
 void nucleus_step(int64_t deadline);
-/* All actors are deleted, all memory is given back as far as the machine has said so. For tests and a clean end. */
+/* All actors are deleted, all memory is given back as far as the machine has said so. For tests and
+ * a clean end. */
 void nucleus_fini(void);
 
 /* The time of the event that is being handled: read once per event. */
@@ -44,15 +46,18 @@ void nucleus_want_idle_work(void);
 struct nucleus_hooks {
     void (*switched)(int cpu, const struct thread *thread); /* NULL: idle from now on */
     void (*call_begin)(const struct thread *thread, unsigned number, const uint64_t arg[6]);
-    /* Each call that begins ends; that of a thread which is ended with K_EABORT, one without a result with 0. */
+    /* Each call that begins ends; that of a thread which is ended with K_EABORT, one without a
+     * result with 0. */
     void (*call_end)(const struct thread *thread, unsigned number, int64_t result);
     void (*message)(const struct message *message, bool received);
-    /* A trap that a port handles: from the message to its reply, whose value, if it has one, is <result>. Each that begins ends. */
+    /* A trap that a port handles: from the message to its reply, whose value, if it has one, is
+     * <result>. Each that begins ends. */
     void (*trap_begin)(const struct thread *thread, unsigned kind, uint64_t number);
     void (*trap_end)(const struct thread *thread, int64_t result);
     void (*fault)(const struct thread *thread, VmAddr address, bool write);
     /* An exception that nobody handles: the actor is deleted after this. */
-    void (*actor_fault)(struct actor *actor, struct thread *thread, const KnThreadCtx *context, int trap_kind);
+    void (*actor_fault)(struct actor *actor, struct thread *thread, const KnThreadCtx *context,
+                        int trap_kind);
     void (*actor_gone)(const struct actor *actor, int reason, const char *words);
 };
 extern struct nucleus_hooks nucleus_hooks;
@@ -62,7 +67,8 @@ struct nucleus_counters {
 };
 extern struct nucleus_counters nucleus_counters;
 
-/* The last nucleus calls, for the debugger: entry (nucleus_last_calls_next - 1) % NUCLEUS_LAST_CALLS is the last. */
+/* The last nucleus calls, for the debugger: entry (nucleus_last_calls_next - 1) %
+ * NUCLEUS_LAST_CALLS is the last. */
 #define NUCLEUS_LAST_CALLS 512
 struct nucleus_last_call {
     KnUniqueId actor;
@@ -92,7 +98,8 @@ struct nucleus_actor_view {
     const char *name;
 };
 void nucleus_view(void (*actor)(void *cookie, const struct nucleus_actor_view *view),
-                  void (*thread)(void *cookie, const struct nucleus_thread_view *view), void *cookie);
+                  void (*thread)(void *cookie, const struct nucleus_thread_view *view),
+                  void *cookie);
 void nucleus_view_site(KnSysInfo *info);
 
 /* Names of calls and errors, from the tables. */

@@ -124,7 +124,7 @@ static struct message *port_first(struct port *port)
 struct port *port_best_pending(struct actor *actor)
 {
     struct port *best = NULL;
-    LIST_FOR_EACH(link, &actor->pending_ports) {
+    LIST_FOR_EACH (link, &actor->pending_ports) {
         struct port *port = LIST_OWNER(link, struct port, pending_link);
         if (best == NULL || port->priority < best->priority ||
             (port->priority == best->priority && port_first(port)->id < port_first(best)->id))

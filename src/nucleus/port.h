@@ -20,28 +20,30 @@ struct port {
     KnProtId pi;
     bool enabled;
     uint8_t priority;
-    uint32_t received;         /* messages so far */
-    struct list queue;         /* messages not received yet, oldest first */
+    uint32_t received; /* messages so far */
+    struct list queue; /* messages not received yet, oldest first */
     unsigned queued;
-    struct list unanswered;    /* messages received: current ones of threads, and parked ones */
-    unsigned parked_sends;     /* parked messages that await no reply: bounded */
-    struct list pending_link;  /* in the actor's pending_ports */
+    struct list unanswered;   /* messages received: current ones of threads, and parked ones */
+    unsigned parked_sends;    /* parked messages that await no reply: bounded */
+    struct list pending_link; /* in the actor's pending_ports */
     struct wait_queue receivers;
-    struct list memberships;   /* of groups: group.h */
-    struct list watches;       /* who wants to know of its end */
-    struct list watching;      /* watches that report to this port */
+    struct list memberships; /* of groups: group.h */
+    struct list watches;     /* who wants to know of its end */
+    struct list watching;    /* watches that report to this port */
 };
 
-struct port *port_find(const KnUniqueId *ui);                 /* NULL: none */
-struct port *port_by_li(const struct actor *actor, int64_t li); /* NULL: none. 0: the default port */
+struct port *port_find(const KnUniqueId *ui); /* NULL: none */
+struct port *port_by_li(const struct actor *actor,
+                        int64_t li); /* NULL: none. 0: the default port */
 /* <ui> NULL: a fresh one. <li> 0 for the default port. */
 int port_create(struct actor *actor, const KnUniqueId *ui, bool is_default, struct port **ret_port);
 /* Its messages are answered K_EDEAD, its waiters get K_EUNKNOWN, its watchers <reason>. */
 void port_delete(struct port *port, int reason);
 size_t port_count(void);
 
-/* Put a whole message (its body is in the Nucleus, or there is none) to the port: to the thread that waits for it, or into the queue.
- * Never refuses: who must be bounded asks port_is_full before. */
+/* Put a whole message (its body is in the Nucleus, or there is none) to the port: to the thread
+ * that waits for it, or into the queue. Never refuses: who must be bounded asks port_is_full
+ * before. */
 void port_deliver(struct port *port, struct message *message);
 bool port_is_full(const struct port *port);
 /* The thread that would get the next message; NULL: none waits, or others' messages come first. */

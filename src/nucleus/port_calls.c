@@ -11,8 +11,8 @@
 /* ---- watches ---- */
 
 struct watch {
-    struct list of_object;  /* the actor's or port's watches */
-    struct list of_port;    /* of the port that is told */
+    struct list of_object; /* the actor's or port's watches */
+    struct list of_port;   /* of the port that is told */
     struct port *port;
     KnUniqueId asker;
     uint64_t cookie;

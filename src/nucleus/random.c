@@ -35,7 +35,8 @@ static void quarter_round(uint32_t s[16], int a, int b, int c, int d)
     s[c] += s[d], s[b] = rotate(s[b] ^ s[c], 7);
 }
 
-void chacha20_block(uint8_t out[64], const uint8_t key[32], uint32_t counter, const uint8_t nonce[12])
+void chacha20_block(uint8_t out[64], const uint8_t key[32], uint32_t counter,
+                    const uint8_t nonce[12])
 {
     uint32_t start[16] = { 0x61707865, 0x3320646e, 0x79622d32, 0x6b206574 };
     for (int i = 0; i < 8; i++)

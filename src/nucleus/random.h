@@ -1,6 +1,7 @@
-/* random.h: the one source of random numbers of a site: keys, stamps, actors' requests. Seeded once by the machine, so
- * that a run can be repeated from its seed. ChaCha20 (RFC 8439), whose key is replaced from its own output at every
- * refill: who sees the state later cannot compute what was given out before. */
+/* random.h: the one source of random numbers of a site: keys, stamps, actors' requests. Seeded once
+ * by the machine, so that a run can be repeated from its seed. ChaCha20 (RFC 8439), whose key is
+ * replaced from its own output at every refill: who sees the state later cannot compute what was
+ * given out before. */
 #ifndef NUCLEUS_RANDOM_H
 #define NUCLEUS_RANDOM_H
 
@@ -12,6 +13,7 @@ void random_bytes(void *to, size_t size);
 uint64_t random_u64(void);
 
 /* One block of the cipher: for random.c and for the test against RFC 8439. */
-void chacha20_block(uint8_t out[64], const uint8_t key[32], uint32_t counter, const uint8_t nonce[12]);
+void chacha20_block(uint8_t out[64], const uint8_t key[32], uint32_t counter,
+                    const uint8_t nonce[12]);
 
 #endif

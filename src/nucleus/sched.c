@@ -1,11 +1,13 @@
 /* The scheduler.
  *
- * There is one run queue for all threads that may run anywhere and one for each user CPU's bound threads; each has a list per
- * priority and a bitmap. A thread is in a queue exactly while it is READY and not stopped.
+ * There is one run queue for all threads that may run anywhere and one for each user CPU's bound
+ * threads; each has a list per priority and a bitmap. A thread is in a queue exactly while it is
+ * READY and not stopped.
  *
- * Which CPU takes a woken thread: first the CPU of the event looks, so that a thread woken by one that then waits (a call and
- * its reply) runs there, and no other CPU has to be woken. If the waker goes on, an idle CPU takes the thread, but only after
- * SCHED_SPREAD_AFTER: usually the waker is about to wait. A thread woken by no CPU (a timer, a device) is taken at once. */
+ * Which CPU takes a woken thread: first the CPU of the event looks, so that a thread woken by one
+ * that then waits (a call and its reply) runs there, and no other CPU has to be woken. If the waker
+ * goes on, an idle CPU takes the thread, but only after SCHED_SPREAD_AFTER: usually the waker is
+ * about to wait. A thread woken by no CPU (a timer, a device) is taken at once. */
 #include "sched.h"
 
 #include <string.h>
@@ -13,7 +15,7 @@
 #include "assert.h"
 #include "nucleus.h"
 
-#define CPUS_MAX 64
+#define CPUS_MAX   64
 #define PRIORITIES 256
 
 struct run_queue {
@@ -360,8 +362,8 @@ static void preempt_for_better(void)
         sched_recall(sched.cpu[weakest].running);
     for (int number = 0; number < sched.cpus; number++) {
         struct user_cpu *cpu = &sched.cpu[number];
-        struct thread *own = sched.bound[number].count == 0 ? NULL
-                                                             : queue_best(&sched.bound[number]);
+        struct thread *own =
+            sched.bound[number].count == 0 ? NULL : queue_best(&sched.bound[number]);
         if (own != NULL && cpu->running != NULL &&
             own->sched.priority < cpu->running->sched.priority)
             sched_recall(cpu->running);
@@ -457,7 +459,7 @@ void sched_forget_actor(struct actor *actor)
 void sched_space_dead(struct actor *actor)
 {
     sched_forget_actor(actor);
-    LIST_FOR_EACH(link, &actor->dead_threads) {
+    LIST_FOR_EACH (link, &actor->dead_threads) {
         struct thread *thread = LIST_OWNER(link, struct thread, of_actor);
         if (thread->in_machine) {
             thread->in_machine = false;

@@ -5,9 +5,10 @@
 #include "thread.h"
 
 #define SCHED_SLICE_DEFAULT 10000000 /* ns */
-#define SCHED_SLICE_LEAST 100000     /* shorter ones would be spent on switching */
-/* How long a woken thread waits for its waker's CPU before an idle one takes it: about what waking an idle CPU costs. */
-#define SCHED_SPREAD_AFTER 50000
+#define SCHED_SLICE_LEAST   100000   /* shorter ones would be spent on switching */
+/* How long a woken thread waits for its waker's CPU before an idle one takes it: about what waking
+ * an idle CPU costs. */
+#define SCHED_SPREAD_AFTER  50000
 
 void sched_init(int cpus);
 int sched_cpu_count(void);
@@ -16,19 +17,22 @@ int sched_cpu_count(void);
 void sched_enqueue(struct thread *thread, bool at_head);
 void sched_dequeue(struct thread *thread);
 
-/* The machine gave <thread> back on <cpu> (-1: it was lost and has come back). False: it is dead; nothing is to be done for it. */
+/* The machine gave <thread> back on <cpu> (-1: it was lost and has come back). False: it is dead;
+ * nothing is to be done for it. */
 bool sched_arrived(int cpu, struct thread *thread);
 /* A lost thread came back and was dealt with: it is READY if it can go on. */
 void sched_regained(struct thread *thread);
 /* The machine gave <cpu> back without its thread. */
 void sched_cpu_lost(int cpu, struct thread *thread);
-/* What ran of <actor> was ended (host_space_destroy): its CPUs are free. Its threads' contexts are the machine's until sched_space_dead. */
+/* What ran of <actor> was ended (host_space_destroy): its CPUs are free. Its threads' contexts are
+ * the machine's until sched_space_dead. */
 void sched_forget_actor(struct actor *actor);
 /* The process of <actor> is gone, with what ran in it. */
 void sched_space_dead(struct actor *actor);
 
-/* After each event: <cpu>'s thread goes on, or another runs there (-1: the event was none of a CPU); idle CPUs get work; preemptions are
- * asked for. Afterwards every CPU runs something or was told to idle. */
+/* After each event: <cpu>'s thread goes on, or another runs there (-1: the event was none of a
+ * CPU); idle CPUs get work; preemptions are asked for. Afterwards every CPU runs something or was
+ * told to idle. */
 void sched_run(int cpu);
 /* When sched_run is to be called though nothing happened. INT64_MAX: never. */
 int64_t sched_deadline(void);

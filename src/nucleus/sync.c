@@ -1,5 +1,6 @@
-/* Waiting on words of actors' memory: see <sync/chSync.h>. Waiters are found by the key of the word, which is the same for all mappings of the
- * same memory, in a fixed number of buckets, each a wait queue. */
+/* Waiting on words of actors' memory: see <sync/chSync.h>. Waiters are found by the key of the
+ * word, which is the same for all mappings of the same memory, in a fixed number of buckets, each a
+ * wait queue. */
 #include <chorus.h>
 #include <string.h>
 #include "actor.h"
@@ -40,8 +41,8 @@ static int64_t deadline_of(struct thread *thread, KnTime delay, uint64_t flags)
 {
     if (delay < 0 || !(flags & K_SYNC_ABSOLUTE) || thread->call.deadline != 0)
         return call_deadline(thread, delay);
-    KnTime now = flags & K_SYNC_REALTIME ? nucleus_time_of_day()
-                                         : nucleus_time() - nucleus_boot_time();
+    KnTime now =
+        flags & K_SYNC_REALTIME ? nucleus_time_of_day() : nucleus_time() - nucleus_boot_time();
     return call_deadline(thread, delay > now ? delay - now : 0);
 }
 
@@ -72,7 +73,7 @@ static uint32_t wake(const uint64_t key[2], uint32_t count, uint32_t mask)
 {
     struct wait_queue *queue = bucket_of(key);
     uint32_t woken = 0;
-    LIST_FOR_EACH_SAFE(link, following, &queue->threads) {
+    LIST_FOR_EACH_SAFE (link, following, &queue->threads) {
         struct thread *waiter = LIST_OWNER(link, struct thread, wait_link);
         if (woken >= count)
             break;
@@ -103,7 +104,7 @@ static uint32_t requeue(const uint64_t from[2], const uint64_t to[2], uint32_t c
     uint32_t moved = 0;
     if (from[0] == to[0] && from[1] == to[1])
         return 0;
-    LIST_FOR_EACH_SAFE(link, following, &queue->threads) {
+    LIST_FOR_EACH_SAFE (link, following, &queue->threads) {
         struct thread *waiter = LIST_OWNER(link, struct thread, wait_link);
         if (moved >= count)
             break;
@@ -130,8 +131,7 @@ int64_t call_syncRequeue(struct thread *thread)
         status = read_word(thread, arg[0], &word, from);
     if (status != K_OK)
         return status;
-    if (!(arg[5] & K_SYNC_NOCOMPARE) &&
-        __atomic_load_n(word, __ATOMIC_SEQ_CST) != (uint32_t)arg[4])
+    if (!(arg[5] & K_SYNC_NOCOMPARE) && __atomic_load_n(word, __ATOMIC_SEQ_CST) != (uint32_t)arg[4])
         return K_EAGAIN;
     uint32_t woken = wake(from, (uint32_t)arg[1], UINT32_MAX);
     return woken + requeue(from, to, (uint32_t)arg[2]);

@@ -14,7 +14,7 @@
 #include "vm.h"
 
 #define LOG_TEXT_MAX 1024
-#define RANDOM_MAX 256
+#define RANDOM_MAX   256
 
 int64_t call_sysNull(struct thread *thread)
 {

@@ -1,9 +1,10 @@
 /* table.h: finding objects by their identifiers.
  *
- * A `struct table` finds objects by a 64-bit key (a unique identifier, a message's number) through an entry inside the
- * object: putting one in needs no memory, and the number of buckets is fixed, so no call pays for growth.
- * A `struct id_table` gives out the small local identifiers of one actor, from 1. An identifier that was freed is not
- * given out again soon, so that a stale one is unlikely to meet a newcomer. */
+ * A `struct table` finds objects by a 64-bit key (a unique identifier, a message's number) through
+ * an entry inside the object: putting one in needs no memory, and the number of buckets is fixed,
+ * so no call pays for growth. A `struct id_table` gives out the small local identifiers of one
+ * actor, from 1. An identifier that was freed is not given out again soon, so that a stale one is
+ * unlikely to meet a newcomer. */
 #ifndef NUCLEUS_TABLE_H
 #define NUCLEUS_TABLE_H
 
@@ -32,7 +33,7 @@ static inline uint64_t ui_key(const KnUniqueId *ui)
 }
 
 struct id_table {
-    void **slots;   /* slot n holds identifier n + 1 */
+    void **slots; /* slot n holds identifier n + 1 */
     int room, used, next, most;
 };
 

@@ -110,8 +110,8 @@ void thread_kill(struct thread *thread)
     if (thread->state == THREAD_DEAD)
         return;
     struct actor *actor = thread->actor;
-    bool was_receiving = thread->state == THREAD_READY && thread->work == WORK_CALL &&
-                         thread->ipc.receiving;
+    bool was_receiving =
+        thread->state == THREAD_READY && thread->work == WORK_CALL && thread->ipc.receiving;
     thread_give_up(thread);
     sched_account(thread);
     sched_recall(thread);

@@ -25,7 +25,8 @@ static int read_sched(struct thread *thread, uint64_t argument, const KnSched *o
     return status;
 }
 
-/* Who is not trusted may not rise above what was given to <old>: no better priority, no class that is never sliced, no longer slice. */
+/* Who is not trusted may not rise above what was given to <old>: no better priority, no class that
+ * is never sliced, no longer slice. */
 static bool may_become(const struct thread *thread, const KnSched *old, const KnSched *sched)
 {
     if (call_is_trusted(thread))
@@ -45,7 +46,8 @@ static bool at_rest(const struct thread *thread)
 }
 
 /* The thread that a new one is to be like. NULL in *ret_source: none is wanted. */
-static int find_source(struct thread *thread, const KnThreadStart *start, struct thread **ret_source)
+static int find_source(struct thread *thread, const KnThreadStart *start,
+                       struct thread **ret_source)
 {
     *ret_source = NULL;
     if (!(start->flags & K_START_COPY))

@@ -1,4 +1,5 @@
-/* Timers: see <etimer/chEtimer.h>. A timer has at most one message on the way; expiries that find it unreceived are counted in it. */
+/* Timers: see <etimer/chEtimer.h>. A timer has at most one message on the way; expiries that find
+ * it unreceived are counted in it. */
 #include "timer.h"
 
 #include <chorus.h>
@@ -12,7 +13,7 @@
 #include "port.h"
 
 /* Shorter periods could keep the Nucleus busy for ever; who is trusted is believed to know. */
-#define PERIOD_LEAST 1000000
+#define PERIOD_LEAST         1000000
 #define PERIOD_LEAST_TRUSTED 50000
 
 struct timer {
@@ -37,7 +38,9 @@ size_t timer_count(void)
 
 static void write_annex(const struct timer *timer, struct message *message)
 {
-    KnTimerMsg annex = { .type = K_MSG_TIMER, .timer = timer->li, .cookie = timer->cookie,
+    KnTimerMsg annex = { .type = K_MSG_TIMER,
+                         .timer = timer->li,
+                         .cookie = timer->cookie,
                          .overruns = timer->overruns };
     memset(message->annex, 0, sizeof message->annex);
     memcpy(message->annex, &annex, sizeof annex);

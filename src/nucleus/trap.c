@@ -1,7 +1,8 @@
 /* Traps and exceptions: see trap.h and <exec/chTrap.h>.
  *
- * A trap is kept in the thread (thread->trap) until it is dealt with: a fault goes to memory first; what memory does not mend, and everything else,
- * goes to whom actorTrapConnect named. A handler's port gets an ordinary request, made on the thread's behalf; the reply says what to do. */
+ * A trap is kept in the thread (thread->trap) until it is dealt with: a fault goes to memory first;
+ * what memory does not mend, and everything else, goes to whom actorTrapConnect named. A handler's
+ * port gets an ordinary request, made on the thread's behalf; the reply says what to do. */
 #include "trap.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "sched.h"
 #include "vm.h"
 
-#define RED_ZONE 128
+#define RED_ZONE     128
 #define NO_SUCH_CALL (-38) /* what a Unix program understands */
 
 static uint32_t kind_of(const struct host_trap *trap)

@@ -1,7 +1,8 @@
 /* Unique identifiers: see ui.h.
  *
- * An identifier is unique over restarts because its stamps begin anew at a random place, and because what guards an
- * object is the key beside it; a stamp of 27 bits alone cannot promise it. */
+ * An identifier is unique over restarts because its stamps begin anew at a random place, and
+ * because what guards an object is the key beside it; a stamp of 27 bits alone cannot promise it.
+ */
 #include "ui.h"
 
 #include "actor.h"

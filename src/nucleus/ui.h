@@ -6,7 +6,8 @@
 #include <stdbool.h>
 
 void ui_init(uint32_t site);
-/* A fresh one of this site. The stamps of a type begin at a random place and go up; one that is in use is passed over. */
+/* A fresh one of this site. The stamps of a type begin at a random place and go up; one that is in
+ * use is passed over. */
 KnUniqueId ui_new(unsigned type);
 KnCap cap_new(unsigned type);
 /* Was it made on this site, as far as its hint goes? */

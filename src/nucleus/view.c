@@ -60,7 +60,7 @@ void nucleus_view(void (*show_actor)(void *cookie, const struct nucleus_actor_vi
                   void (*show_thread)(void *cookie, const struct nucleus_thread_view *view),
                   void *cookie)
 {
-    LIST_FOR_EACH(link, actor_list()) {
+    LIST_FOR_EACH (link, actor_list()) {
         struct actor *actor = LIST_OWNER(link, struct actor, of_site);
         struct nucleus_actor_view view = {
             .ui = actor->cap.ui,
@@ -76,7 +76,7 @@ void nucleus_view(void (*show_actor)(void *cookie, const struct nucleus_actor_vi
         show_actor(cookie, &view);
         if (show_thread == NULL)
             continue;
-        LIST_FOR_EACH(thread_link, &actor->threads)
+        LIST_FOR_EACH (thread_link, &actor->threads)
             view_thread(LIST_OWNER(thread_link, struct thread, of_actor), show_thread, cookie);
     }
 }

@@ -20,7 +20,8 @@ int wait_check(struct thread *thread, int64_t deadline, bool abortable)
     return K_OK;
 }
 
-int wait_queue_wait(struct wait_queue *queue, struct thread *thread, int64_t deadline, bool abortable)
+int wait_queue_wait(struct wait_queue *queue, struct thread *thread, int64_t deadline,
+                    bool abortable)
 {
     int status = wait_check(thread, deadline, abortable);
     if (status != K_OK)

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAP 0x10000000ull
-#define HEAP_SIZE (64ull << 20)
+#define HEAP       0x10000000ull
+#define HEAP_SIZE  (64ull << 20)
 #define ACTORS_MAX 16384
 
 static struct {
@@ -203,7 +203,8 @@ uint64_t dest_to(struct actor *in, const KnUniqueId *ui, unsigned mode)
     return PUT(in, dest);
 }
 
-uint64_t message(struct actor *actor, uint64_t annex, const char *body, uint32_t body_size, uint32_t flags)
+uint64_t message(struct actor *actor, uint64_t annex, const char *body, uint32_t body_size,
+                 uint32_t flags)
 {
     uint8_t bytes[K_CMSGANNEXSIZE] = { 0 };
     memcpy(bytes, &annex, sizeof annex);

@@ -1,7 +1,9 @@
-/* site.h: what the tests of the Nucleus stand on: a whole Nucleus on the fake host, and actors whose code is the test.
+/* site.h: what the tests of the Nucleus stand on: a whole Nucleus on the fake host, and actors
+ * whose code is the test.
  *
- * A test makes actors and threads, and says which nucleus calls or traps they do. Structures for calls are put into the actor's memory by `put` and looked at
- * by `get`. Everything stands still between two steps of a test; time passes only by `pass`.
+ * A test makes actors and threads, and says which nucleus calls or traps they do. Structures for
+ * calls are put into the actor's memory by `put` and looked at by `get`. Everything stands still
+ * between two steps of a test; time passes only by `pass`.
  */
 #ifndef TESTS_NUCLEUS_SITE_H
 #define TESTS_NUCLEUS_SITE_H
@@ -21,7 +23,8 @@
 #define US 1000ll
 #define MS 1000000ll
 
-/* .init and .fini: four CPUs; at the end no actor, thread, port, message, call, timer, watch or frame may be left over. */
+/* .init and .fini: four CPUs; at the end no actor, thread, port, message, call, timer, watch or
+ * frame may be left over. */
 void site_start(void);
 void site_start_with(int cpus);
 void site_end(void);
@@ -33,7 +36,8 @@ struct thread *thread_new_with(struct actor *actor, int class, int priority);
 /* A user actor with one thread. */
 struct thread *user_new(void);
 
-/* The thread makes a nucleus call. Its result if it returns, K_BLOCKED if it waits (or does not run any more). The thread must run. */
+/* The thread makes a nucleus call. Its result if it returns, K_BLOCKED if it waits (or does not run
+ * any more). The thread must run. */
 int64_t call_by(struct thread *thread, unsigned number, const uint64_t arg[6]);
 #define DO(thread, name, ...) call_by(thread, CALL_##name, (const uint64_t[6]){ __VA_ARGS__ })
 /* The result of the call that it waited in; fails the test if it still waits. */
@@ -54,11 +58,16 @@ uint64_t room(struct actor *actor, size_t size); /* zeros */
 #define PUT(actor, ...) put(actor, &(__VA_ARGS__), sizeof(__VA_ARGS__))
 
 /* Messages. */
-struct sent { uint64_t desc, annex, body; };
-uint64_t cap_of(struct actor *of, struct actor *in); /* the address, in <in>, of the capability of <of> */
+struct sent {
+    uint64_t desc, annex, body;
+};
+uint64_t cap_of(struct actor *of,
+                struct actor *in); /* the address, in <in>, of the capability of <of> */
 uint64_t dest_to(struct actor *in, const KnUniqueId *ui, unsigned mode);
-/* A descriptor of a message in the actor's memory; <annex> a word to put there, <body> NULL: none, or no room. */
-uint64_t message(struct actor *actor, uint64_t annex, const char *body, uint32_t body_size, uint32_t flags);
+/* A descriptor of a message in the actor's memory; <annex> a word to put there, <body> NULL: none,
+ * or no room. */
+uint64_t message(struct actor *actor, uint64_t annex, const char *body, uint32_t body_size,
+                 uint32_t flags);
 uint64_t message_annex(struct actor *actor, uint64_t desc); /* its first word */
 void message_body(struct actor *actor, uint64_t desc, char *to, size_t size);
 KnMsgDesc message_desc(struct actor *actor, uint64_t desc);

@@ -157,7 +157,8 @@ Test(devices, memory_that_a_device_works_on_outlives_its_driver)
         pass(100 * US);
     uint64_t frames, free, cached;
     vm_counts(&frames, &free, &cached);
-    cr_assert_eq(frames - free, 1, "the pinned frame, and no other, is still in use: %lu", frames - free);
+    cr_assert_eq(frames - free, 1, "the pinned frame, and no other, is still in use: %lu",
+                 frames - free);
     memset(bytes, 1, 4096);
     vm_unpin(actor, at, 4096);
     device.busy = false;

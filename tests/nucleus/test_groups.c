@@ -54,7 +54,8 @@ Test(groups, bad_names_and_rights_are_refused)
     wrong.key++;
     cr_assert_eq(DO(sender, grpPortInsert, PUT(actor, wrong), PUT(actor, port[0])), K_EUNKNOWN);
     cr_assert_eq(DO(sender, grpPortInsert, group_at, PUT(actor, port[0])), K_EBUSY);
-    cr_assert_eq(DO(sender, grpPortRemove, group_at, PUT(actor, sender->actor->default_port->ui)), K_EUNKNOWN);
+    cr_assert_eq(DO(sender, grpPortRemove, group_at, PUT(actor, sender->actor->default_port->ui)),
+                 K_EUNKNOWN);
     cr_assert_eq(DO(sender, grpAllocate, K_STATSYS, group_at, 5), K_EPRIV);
     cr_assert_eq(DO(sender, grpAllocate, K_STATUSER, group_at, 5), K_EINVAL);
     cr_assert_eq(DO(sender, grpAllocate, K_STATUSER, group_at, 0), K_EINVAL);
@@ -68,7 +69,9 @@ Test(groups, a_broadcast_reaches_every_member)
     cr_assert_eq(send(K_BROADMODE, NULL), K_OK);
     cr_assert_eq(received(), 7);
     KnIpcDest dest = { .target = group.ui, .mode = K_BROADMODE };
-    cr_assert_eq(DO(sender, ipcCall, message(sender->actor, 1, NULL, 0, 0), 0, PUT(sender->actor, dest), 0, 0), K_EINVAL);
+    cr_assert_eq(DO(sender, ipcCall, message(sender->actor, 1, NULL, 0, 0), 0,
+                    PUT(sender->actor, dest), 0, 0),
+                 K_EINVAL);
 }
 
 Test(groups, functional_mode_takes_each_in_its_turn)
@@ -88,7 +91,8 @@ Test(groups, a_member_with_a_full_queue_is_passed_over)
 {
     three_members();
     for (unsigned i = 0; i < K_CPORTQUEUE; i++)
-        DO(sender, ipcSend, message(sender->actor, 1, NULL, 0, 0), 0, dest_to(sender->actor, &port[1], 0));
+        DO(sender, ipcSend, message(sender->actor, 1, NULL, 0, 0), 0,
+           dest_to(sender->actor, &port[1], 0));
     for (int i = 0; i < 10; i++)
         cr_assert_eq(send(K_FUNCMODE, NULL), K_OK);
     cr_assert_eq(port_find(&port[0])->queued + port_find(&port[2])->queued, 10);
@@ -97,7 +101,8 @@ Test(groups, a_member_with_a_full_queue_is_passed_over)
 Test(groups, associative_mode_wants_the_same_site)
 {
     three_members();
-    KnUniqueId here = { .uiHead = (uint32_t)K_UISITE << 27 | 1, .uiTail = 7 }, elsewhere = { .uiHead = here.uiHead, .uiTail = 8 };
+    KnUniqueId here = { .uiHead = (uint32_t)K_UISITE << 27 | 1, .uiTail = 7 },
+               elsewhere = { .uiHead = here.uiHead, .uiTail = 8 };
     cr_assert_eq(send(K_FUNCUMODE, &here), K_OK);
     cr_assert_neq(received(), 0);
     cr_assert_eq(send(K_FUNCUMODE, &port[0]), K_OK);
@@ -108,7 +113,8 @@ Test(groups, associative_mode_wants_the_same_site)
 Test(groups, exclusive_mode_excludes_a_site_or_a_port)
 {
     three_members();
-    KnUniqueId here = { .uiHead = (uint32_t)K_UISITE << 27 | 1, .uiTail = 7 }, elsewhere = { .uiHead = here.uiHead, .uiTail = 8 };
+    KnUniqueId here = { .uiHead = (uint32_t)K_UISITE << 27 | 1, .uiTail = 7 },
+               elsewhere = { .uiHead = here.uiHead, .uiTail = 8 };
     cr_assert_eq(send(K_FUNCXMODE, &here), K_EUNKNOWN);
     cr_assert_eq(send(K_FUNCXMODE, &elsewhere), K_OK);
     cr_assert_neq(received(), 0);

@@ -29,10 +29,12 @@ static int64_t send_word(struct thread *thread, const KnUniqueId *ui, uint64_t w
 
 static uint64_t reply_desc;
 
-static int64_t call_word(struct thread *thread, const KnUniqueId *ui, uint64_t word, uint32_t flags, KnTime delay)
+static int64_t call_word(struct thread *thread, const KnUniqueId *ui, uint64_t word, uint32_t flags,
+                         KnTime delay)
 {
     reply_desc = message(thread->actor, 0, NULL, 4096, 0);
-    return DO(thread, ipcCall, message(thread->actor, word, NULL, 0, flags), 0, to(thread, ui), reply_desc, (uint64_t)delay);
+    return DO(thread, ipcCall, message(thread->actor, word, NULL, 0, flags), 0, to(thread, ui),
+              reply_desc, (uint64_t)delay);
 }
 
 /* ---- bad input ---- */
@@ -47,9 +49,13 @@ Test(ipc, bad_destinations_and_descriptors_are_refused)
     cr_assert_eq(DO(client, ipcSend, 0, 0, to(client, &service)), K_EINVAL);
     cr_assert_eq(DO(client, ipcSend, message(actor, 1, NULL, 0, 0), 0, 0), K_EINVAL);
     cr_assert_eq(DO(client, ipcSend, 0xdead0000, 0, to(client, &service)), K_EFAULT);
-    cr_assert_eq(DO(client, ipcSend, message(actor, 1, NULL, 0, 0), 5, to(client, &service)), K_EINVAL);
-    cr_assert_eq(DO(client, ipcSend, message(actor, 1, NULL, 0, 0), 0, dest_to(actor, &service, 9)), K_EINVAL);
-    cr_assert_eq(DO(client, ipcSend, message(actor, 1, NULL, 0, 0), 0, dest_to(actor, &service, K_FUNCMODE)), K_EUNKNOWN);
+    cr_assert_eq(DO(client, ipcSend, message(actor, 1, NULL, 0, 0), 5, to(client, &service)),
+                 K_EINVAL);
+    cr_assert_eq(DO(client, ipcSend, message(actor, 1, NULL, 0, 0), 0, dest_to(actor, &service, 9)),
+                 K_EINVAL);
+    cr_assert_eq(
+        DO(client, ipcSend, message(actor, 1, NULL, 0, 0), 0, dest_to(actor, &service, K_FUNCMODE)),
+        K_EUNKNOWN);
     KnMsgDesc desc = { .bodySize = K_CMSGSIZEMAX + 1, .bodyAddr = (void *)0x10000000 };
     cr_assert_eq(DO(client, ipcSend, PUT(actor, desc), 0, to(client, &service)), K_ETOOMUCH);
     desc = (KnMsgDesc){ .bodySize = 100, .bodyAddr = (void *)0xdead0000 };
@@ -77,7 +83,9 @@ Test(ipc, the_default_port_can_be_neither_deleted_nor_migrated)
 {
     two_actors();
     cr_assert_eq(DO(client, portDelete, 0, K_DEFAULTPORT), K_EINVAL);
-    cr_assert_eq(DO(client, portMigrate, K_MIGRATE_KEEP, 0, 0, cap_of(server->actor, client->actor), 0), K_EINVAL);
+    cr_assert_eq(
+        DO(client, portMigrate, K_MIGRATE_KEEP, 0, 0, cap_of(server->actor, client->actor), 0),
+        K_EINVAL);
     cr_assert_eq(DO(client, portDelete, 0, 99), K_EUNKNOWN);
     cr_assert_eq(DO(client, portEnable, 0, 0, 256), K_EINVAL);
 }
@@ -87,7 +95,9 @@ Test(ipc, the_default_port_can_be_neither_deleted_nor_migrated)
 Test(ipc, a_sent_message_waits_for_its_receiver)
 {
     two_actors();
-    cr_assert_eq(DO(client, ipcSend, message(client->actor, 77, "body", 5, 0), 0, to(client, &service)), K_OK);
+    cr_assert_eq(
+        DO(client, ipcSend, message(client->actor, 77, "body", 5, 0), 0, to(client, &service)),
+        K_OK);
     uint64_t desc;
     cr_assert_eq(receive_by(server, service_li, K_FOREVER, &desc), 5);
     char body[5];
@@ -112,7 +122,9 @@ Test(ipc, a_waiting_receiver_gets_the_message_at_once)
     two_actors();
     uint64_t desc;
     cr_assert_eq(receive_by(server, service_li, K_FOREVER, &desc), K_BLOCKED);
-    cr_assert_eq(DO(client, ipcSend, message(client->actor, 5, "hello", 6, 0), 0, to(client, &service)), K_OK);
+    cr_assert_eq(
+        DO(client, ipcSend, message(client->actor, 5, "hello", 6, 0), 0, to(client, &service)),
+        K_OK);
     cr_assert_eq(result_of(server), 6);
     cr_assert_eq(message_annex(server->actor, desc), 5);
     char body[6];
@@ -130,7 +142,9 @@ static void large_body(bool waiting)
     uint64_t desc = 0;
     if (waiting)
         cr_assert_eq(receive_by(server, service_li, K_FOREVER, &desc), K_BLOCKED);
-    cr_assert_eq(DO(client, ipcSend, message(client->actor, 1, out, sizeof out, 0), 0, to(client, &service)), K_OK);
+    cr_assert_eq(
+        DO(client, ipcSend, message(client->actor, 1, out, sizeof out, 0), 0, to(client, &service)),
+        K_OK);
     if (!waiting)
         cr_assert_eq(receive_by(server, service_li, K_FOREVER, &desc), 65536);
     else
@@ -140,8 +154,14 @@ static void large_body(bool waiting)
     receive_by(server, service_li, K_NODELAY, NULL);
 }
 
-Test(ipc, the_largest_body_arrives_whole_at_a_waiting_receiver) { large_body(true); }
-Test(ipc, the_largest_body_arrives_whole_from_the_queue) { large_body(false); }
+Test(ipc, the_largest_body_arrives_whole_at_a_waiting_receiver)
+{
+    large_body(true);
+}
+Test(ipc, the_largest_body_arrives_whole_from_the_queue)
+{
+    large_body(false);
+}
 
 Test(ipc, a_full_queue_refuses_and_says_so)
 {
@@ -202,7 +222,8 @@ Test(ipc, a_call_and_its_reply_stay_on_one_cpu)
     int cpu = client->cpu;
     cr_assert_eq(fake_host_cpu_of(server), cpu);
     int li = service_li;
-    uint64_t reply = message(server->actor, 0, NULL, 0, 0), in = message(server->actor, 0, NULL, 0, 0);
+    uint64_t reply = message(server->actor, 0, NULL, 0, 0),
+             in = message(server->actor, 0, NULL, 0, 0);
     unsigned switches = fake_host_switches;
     DO(server, ipcReplyReceive, reply, in, PUT(server->actor, li), (uint64_t)K_FOREVER);
     cr_assert(waits(server));
@@ -227,7 +248,8 @@ Test(ipc, a_reply_into_a_hole_is_the_callers_fault_alone)
     two_actors();
     receive_by(server, service_li, K_FOREVER, NULL);
     KnMsgDesc into = { .annexAddr = (void *)0xbad000 };
-    cr_assert_eq(DO(client, ipcCall, message(client->actor, 1, NULL, 0, 0), 0, to(client, &service), PUT(client->actor, into), (uint64_t)K_FOREVER),
+    cr_assert_eq(DO(client, ipcCall, message(client->actor, 1, NULL, 0, 0), 0, to(client, &service),
+                    PUT(client->actor, into), (uint64_t)K_FOREVER),
                  K_BLOCKED);
     cr_assert_eq(reply_by(server, 1, NULL, 0), K_OK);
     cr_assert_eq(result_of(client), K_EFAULT);
@@ -505,7 +527,9 @@ Test(ipc, the_rest_of_a_body_is_fetched_later)
     two_actors();
     struct actor *actor = server->actor;
     char body[26];
-    cr_assert_eq(DO(client, ipcSend, message(client->actor, 1, "abcdefghijklmnopqrstuvwxyz", 26, 0), 0, to(client, &service)), K_OK);
+    cr_assert_eq(DO(client, ipcSend, message(client->actor, 1, "abcdefghijklmnopqrstuvwxyz", 26, 0),
+                    0, to(client, &service)),
+                 K_OK);
     int li = service_li;
     uint64_t small = message(actor, 0, NULL, 10, 0);
     cr_assert_eq(DO(server, ipcReceive, small, PUT(actor, li), 0), 26);
@@ -577,7 +601,8 @@ Test(ipc, a_port_migrates_with_queued_and_parked_requests)
     KnMsgId id = save(server);
     call_word(second, &service, 2, 0, K_FOREVER);
     uint64_t seq_at = room(server->actor, 4);
-    int64_t li = DO(server, portMigrate, K_MIGRATE_KEEP, 0, (uint64_t)service_li, cap_of(new_server->actor, server->actor), seq_at);
+    int64_t li = DO(server, portMigrate, K_MIGRATE_KEEP, 0, (uint64_t)service_li,
+                    cap_of(new_server->actor, server->actor), seq_at);
     cr_assert_gt(li, 0);
     uint32_t seq;
     get(server->actor, seq_at, &seq, sizeof seq);
@@ -609,7 +634,8 @@ Test(ipc, a_migration_may_discard_what_is_queued)
     uint64_t cap = cap_of(new_server->actor, server->actor);
     cr_assert_gt(DO(server, portMigrate, K_MIGRATE_DISCARD, 0, (uint64_t)service_li, cap, 0), 0);
     cr_assert_eq(result_of(client), K_EDEAD);
-    cr_assert_gt(DO(server, portMigrate, K_MIGRATE_KEEP, 0, (uint64_t)port_find(&other)->li, cap, 0), 0);
+    cr_assert_gt(
+        DO(server, portMigrate, K_MIGRATE_KEEP, 0, (uint64_t)port_find(&other)->li, cap, 0), 0);
     cr_assert_eq(result_of(worker), K_EUNKNOWN);
     cr_assert_eq(DO(server, portMigrate, 2, 0, (uint64_t)service_li, cap, 0), K_EUNKNOWN);
 }
@@ -620,7 +646,8 @@ Test(ipc, who_serves_a_request_answers_it_though_the_port_has_migrated)
     struct thread *new_server = user_new(), *worker = thread_new(server->actor);
     receive_by(worker, service_li, K_FOREVER, NULL);
     call_word(client, &service, 1, 0, K_FOREVER);
-    DO(server, portMigrate, K_MIGRATE_KEEP, 0, (uint64_t)service_li, cap_of(new_server->actor, server->actor), 0);
+    DO(server, portMigrate, K_MIGRATE_KEEP, 0, (uint64_t)service_li,
+       cap_of(new_server->actor, server->actor), 0);
     cr_assert_eq(reply_by(worker, 8, NULL, 0), K_OK);
     cr_assert_eq(result_of(client), 0);
 }
@@ -694,7 +721,8 @@ Test(ipc, a_watcher_is_told_of_an_end)
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(receive_by(watcher, 0, K_NODELAY, &desc), 0);
         KnWatchMsg told;
-        get(watcher->actor, (uint64_t)message_desc(watcher->actor, desc).annexAddr, &told, sizeof told);
+        get(watcher->actor, (uint64_t)message_desc(watcher->actor, desc).annexAddr, &told,
+            sizeof told);
         cr_assert_eq(told.type, K_MSG_WATCH);
         cr_assert_eq(told.reason, 9);
         cookies += told.cookie;

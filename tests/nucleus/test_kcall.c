@@ -7,7 +7,13 @@
 TestSuite(kcall, .init = site_start, .fini = site_end);
 
 static struct thread *server;
-static struct { int count, status; uint64_t annex; char body[16]; size_t size; unsigned fills; } told;
+static struct {
+    int count, status;
+    uint64_t annex;
+    char body[16];
+    size_t size;
+    unsigned fills;
+} told;
 
 static void done(void *cookie, int status, const void *annex, const void *body, size_t size)
 {
@@ -32,7 +38,9 @@ static struct kcall *ask(size_t body, size_t reply_max)
 {
     uint8_t annex[K_CMSGANNEXSIZE] = { 9 };
     struct kcall *call = NULL;
-    cr_assert_eq(kcall_start(&call, &server->actor->default_port->ui, annex, body, fill, reply_max, done, &told), K_OK);
+    cr_assert_eq(kcall_start(&call, &server->actor->default_port->ui, annex, body, fill, reply_max,
+                             done, &told),
+                 K_OK);
     return call;
 }
 

@@ -35,19 +35,41 @@ static void build(void)
     memset(&image, 0, sizeof image);
     for (size_t i = 4096; i < IMAGE; i++)
         image.bytes[i] = (uint8_t)(i * 3);
-    image.header = (struct header){ .ident = { 0x7f, 'E', 'L', 'F', 2, 1, 1 }, .type = 3, .machine = 62, .version = 1,
-                                    .entry = 0x1100, .phoff = 64, .ehsize = 64, .phentsize = 56, .phnum = 2 };
-    image.segment[0] = (struct segment){ .type = 1, .flags = 5, .offset = 0, .vaddr = 0, .filesz = 8192, .memsz = 8192, .align = 4096 };
-    image.segment[1] = (struct segment){ .type = 1, .flags = 6, .offset = 12288 + 16, .vaddr = 0x3010, .filesz = 100, .memsz = 9000, .align = 4096 };
+    image.header = (struct header){ .ident = { 0x7f, 'E', 'L', 'F', 2, 1, 1 },
+                                    .type = 3,
+                                    .machine = 62,
+                                    .version = 1,
+                                    .entry = 0x1100,
+                                    .phoff = 64,
+                                    .ehsize = 64,
+                                    .phentsize = 56,
+                                    .phnum = 2 };
+    image.segment[0] = (struct segment){
+        .type = 1, .flags = 5, .offset = 0, .vaddr = 0, .filesz = 8192, .memsz = 8192, .align = 4096
+    };
+    image.segment[1] = (struct segment){ .type = 1,
+                                         .flags = 6,
+                                         .offset = 12288 + 16,
+                                         .vaddr = 0x3010,
+                                         .filesz = 100,
+                                         .memsz = 9000,
+                                         .align = 4096 };
 }
 
 static char why[128];
 
 static int start_sized(size_t size, int privilege, struct actor **ret_actor)
 {
-    static const char *const argv[] = { "prog", "one", "two", NULL }, *const envp[] = { "A=b", NULL };
-    struct loader_program program = { .name = "prog", .image = &image, .image_size = size, .argv = argv, .envp = envp,
-                                      .privilege = privilege, .pi = { .uid = 5, .gid = 6 }, .priority = K_PRIO_SERVER };
+    static const char *const argv[] = { "prog", "one", "two", NULL }, *const envp[] = { "A=b",
+                                                                                        NULL };
+    struct loader_program program = { .name = "prog",
+                                      .image = &image,
+                                      .image_size = size,
+                                      .argv = argv,
+                                      .envp = envp,
+                                      .privilege = privilege,
+                                      .pi = { .uid = 5, .gid = 6 },
+                                      .priority = K_PRIO_SERVER };
     why[0] = 0;
     int status = loader_start(&program, ret_actor, why, sizeof why);
     sched_run(-1);
@@ -141,7 +163,8 @@ Test(loader, a_program_finds_its_bytes_its_arguments_and_its_vector)
     get(actor, base + 0x3010, bytes, 100);
     cr_assert_arr_eq(bytes, image.bytes + 12288 + 16, 100);
     cr_assert_eq(word_at(actor, base + 0x3010 + 104), 0, "the tail is zero");
-    cr_assert_eq(vm_copy_out(NULL, actor, base + 0x100, bytes, 1), K_EFAULT, "code is not writable");
+    cr_assert_eq(vm_copy_out(NULL, actor, base + 0x100, bytes, 1), K_EFAULT,
+                 "code is not writable");
     cr_assert_eq(word_at(actor, sp), 3);
     string_at(actor, word_at(actor, sp + 8), text);
     cr_assert_eq(strncmp(text, "prog", 5), 0);
@@ -157,9 +180,9 @@ Test(loader, a_program_finds_its_bytes_its_arguments_and_its_vector)
     cr_assert_eq(auxiliary(actor, vector, 5), 2);         /* AT_PHNUM */
     cr_assert_eq(auxiliary(actor, vector, 6), 4096);      /* AT_PAGESZ */
     cr_assert_eq(auxiliary(actor, vector, 9), base + 0x1100);
-    cr_assert_eq(auxiliary(actor, vector, 11), 5);        /* AT_UID */
-    cr_assert_eq(auxiliary(actor, vector, 14), 6);        /* AT_EGID */
-    cr_assert_eq(auxiliary(actor, vector, 26), 2);        /* AT_HWCAP2 */
+    cr_assert_eq(auxiliary(actor, vector, 11), 5); /* AT_UID */
+    cr_assert_eq(auxiliary(actor, vector, 14), 6); /* AT_EGID */
+    cr_assert_eq(auxiliary(actor, vector, 26), 2); /* AT_HWCAP2 */
     cr_assert_eq(auxiliary(actor, vector, 33), UINT64_MAX, "no vDSO");
     uint64_t random = auxiliary(actor, vector, 25);
     cr_assert_neq(word_at(actor, random), 0);
@@ -185,7 +208,9 @@ Test(loader, arguments_that_are_too_long_are_refused)
     memset(large, 'x', sizeof large - 1);
     const char *argv[] = { large, NULL };
     build();
-    struct loader_program program = { .name = "p", .image = &image, .image_size = IMAGE, .argv = argv, .priority = 64 };
+    struct loader_program program = {
+        .name = "p", .image = &image, .image_size = IMAGE, .argv = argv, .priority = 64
+    };
     struct actor *actor;
     cr_assert_eq(loader_start(&program, &actor, why, sizeof why), K_ETOOMUCH);
     cr_assert(strstr(why, "too long") != NULL);

@@ -1,14 +1,26 @@
 /* The scheduler: priorities, hand-over, slices, CPUs. */
 #include "site.h"
 
-static void one_cpu(void) { site_start_with(1); }
-static void two_cpus(void) { site_start_with(2); }
+static void one_cpu(void)
+{
+    site_start_with(1);
+}
+static void two_cpus(void)
+{
+    site_start_with(2);
+}
 
 TestSuite(sched, .init = one_cpu, .fini = site_end);
 TestSuite(sched2, .init = two_cpus, .fini = site_end);
 
-static struct thread *fifo(struct actor *actor, int priority) { return thread_new_with(actor, K_SCHED_FIFO, priority); }
-static bool runs(const struct thread *thread) { return fake_host_cpu_of(thread) >= 0; }
+static struct thread *fifo(struct actor *actor, int priority)
+{
+    return thread_new_with(actor, K_SCHED_FIFO, priority);
+}
+static bool runs(const struct thread *thread)
+{
+    return fake_host_cpu_of(thread) >= 0;
+}
 
 Test(sched, a_better_thread_takes_the_cpu_and_the_other_goes_on_afterwards)
 {
@@ -47,7 +59,8 @@ Test(sched, fifo_threads_are_not_sliced_and_round_robin_threads_are)
     cr_assert(runs(first) && fake_host_preemptions == 0);
     DO(first, threadExit);
     DO(second, threadExit);
-    struct thread *third = thread_new_with(actor, K_SCHED_RR, 100), *fourth = thread_new_with(actor, K_SCHED_RR, 100);
+    struct thread *third = thread_new_with(actor, K_SCHED_RR, 100),
+                  *fourth = thread_new_with(actor, K_SCHED_RR, 100);
     cr_assert(runs(third));
     pass(SCHED_SLICE_DEFAULT - 1);
     cr_assert(runs(third));
@@ -64,7 +77,8 @@ Test(sched, fifo_threads_are_not_sliced_and_round_robin_threads_are)
 Test(sched, a_slice_is_over_at_a_trap_too)
 {
     struct actor *actor = actor_new(K_USERACTOR);
-    struct thread *first = thread_new_with(actor, K_SCHED_RR, 100), *second = thread_new_with(actor, K_SCHED_RR, 100);
+    struct thread *first = thread_new_with(actor, K_SCHED_RR, 100),
+                  *second = thread_new_with(actor, K_SCHED_RR, 100);
     fake_host_time += SCHED_SLICE_DEFAULT; /* without an event */
     unsigned before = fake_host_preemptions;
     DO(first, sysNull);

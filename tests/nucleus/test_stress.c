@@ -1,16 +1,20 @@
-/* Clients, servers, aborts, deaths and migrations at random: every request is received at most once, every reply belongs to its request, nobody waits for ever, nothing is left. */
+/* Clients, servers, aborts, deaths and migrations at random: every request is received at most
+ * once, every reply belongs to its request, nobody waits for ever, nothing is left. */
 #include "site.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define CLIENTS 6
-#define WORKERS 4
-#define SERVERS 2
-#define PORTS 3
+#define CLIENTS  6
+#define WORKERS  4
+#define SERVERS  2
+#define PORTS    3
 #define REQUESTS 100000
 
-static void eight_cpus(void) { site_start_with(8); }
+static void eight_cpus(void)
+{
+    site_start_with(8);
+}
 TestSuite(stress, .init = eight_cpus, .fini = site_end);
 
 static uint8_t served[REQUESTS];
@@ -41,7 +45,10 @@ struct parked {
 static struct parked parked[256];
 static unsigned parked_count;
 
-static unsigned chance(unsigned of) { return (unsigned)rand() % of; }
+static unsigned chance(unsigned of)
+{
+    return (unsigned)rand() % of;
+}
 /* A thread is known by a number of ours: its place and its identifier may be another's by now. */
 static uint64_t last_number, answered;
 
@@ -50,12 +57,15 @@ static bool alive(const KnUniqueId *ui, const struct thread *thread, uint64_t nu
     struct actor *actor = actor_by_ui(ui);
     if (actor == NULL)
         return false;
-    LIST_FOR_EACH(link, &actor->threads)
+    LIST_FOR_EACH (link, &actor->threads)
         if (LIST_OWNER(link, struct thread, of_actor) == thread)
             return thread->cookie == number;
     return false;
 }
-static bool on_cpu(const struct thread *thread) { return fake_host_cpu_of(thread) >= 0; }
+static bool on_cpu(const struct thread *thread)
+{
+    return fake_host_cpu_of(thread) >= 0;
+}
 
 static void enter(struct thread *thread, unsigned number, const uint64_t arg[6])
 {
@@ -117,12 +127,15 @@ static void client_step(struct client *client)
         int64_t result = client->thread->context->result;
         client->waiting = false;
         if (result >= 0 || result == K_ETOOMUCH) {
-            cr_assert_eq(message_annex(actor, client->in), client->request * 2 + 1, "%lu is not the reply to %lu",
-                         message_annex(actor, client->in), client->request);
+            cr_assert_eq(message_annex(actor, client->in), client->request * 2 + 1,
+                         "%lu is not the reply to %lu", message_annex(actor, client->in),
+                         client->request);
             cr_assert_eq(served[client->request], 1);
             answered++;
         } else {
-            cr_assert(result == K_ETIMEOUT || result == K_EABORT || result == K_EDEAD || result == K_EUNKNOWN || result == K_EFULL, "%ld", result);
+            cr_assert(result == K_ETIMEOUT || result == K_EABORT || result == K_EDEAD ||
+                          result == K_EUNKNOWN || result == K_EFULL,
+                      "%ld", result);
         }
     }
     if (next_request == REQUESTS)
@@ -132,7 +145,8 @@ static void client_step(struct client *client)
     cr_assert_eq(vm_copy_out(NULL, actor, client->out_annex, &client->request, 8), K_OK);
     KnTime delay = chance(3) ? K_FOREVER : (KnTime)chance(200) * US;
     enter(client->thread, CALL_ipcCall,
-          (const uint64_t[6]){ client->out, 0, dest_to(actor, &ports[chance(PORTS)], 0), client->in, (uint64_t)delay });
+          (const uint64_t[6]){ client->out, 0, dest_to(actor, &ports[chance(PORTS)], 0), client->in,
+                               (uint64_t)delay });
 }
 
 static void worker_received(struct worker *worker, struct actor *actor)
@@ -155,7 +169,8 @@ static void worker_answer(struct worker *worker, struct actor *actor, bool and_r
     int any = K_ANYENABLED;
     cr_assert_eq(vm_copy_out(NULL, actor, worker->li_at, &any, 4), K_OK);
     if (and_receive)
-        enter(worker->thread, CALL_ipcReplyReceive, (const uint64_t[6]){ worker->reply, worker->in, worker->li_at, (uint64_t)K_FOREVER });
+        enter(worker->thread, CALL_ipcReplyReceive,
+              (const uint64_t[6]){ worker->reply, worker->in, worker->li_at, (uint64_t)K_FOREVER });
     else
         enter(worker->thread, CALL_ipcReply, (const uint64_t[6]){ worker->reply });
 }
@@ -206,7 +221,9 @@ static void worker_step(struct worker *worker)
         int any = K_ANYENABLED;
         cr_assert_eq(vm_copy_out(NULL, actor, worker->li_at, &any, 4), K_OK);
         worker->receiving = true;
-        enter(worker->thread, CALL_ipcReceive, (const uint64_t[6]){ worker->in, worker->li_at, chance(2) ? (uint64_t)K_FOREVER : 50 * US });
+        enter(worker->thread, CALL_ipcReceive,
+              (const uint64_t[6]){ worker->in, worker->li_at,
+                                   chance(2) ? (uint64_t)K_FOREVER : 50 * US });
     }
 }
 
@@ -245,10 +262,12 @@ static void misfortune(void)
     case 5: { /* migrate, by any thread that runs */
         struct port *port = port_find(&ports[chance(PORTS)]);
         struct actor *target = actor_by_ui(&server_ui[chance(SERVERS)]);
-        if (port != NULL && port->actor != target && alive(&worker->actor, worker->thread, worker->number) && on_cpu(worker->thread) && worker->holds == 0 &&
-            !worker->receiving) {
+        if (port != NULL && port->actor != target &&
+            alive(&worker->actor, worker->thread, worker->number) && on_cpu(worker->thread) &&
+            worker->holds == 0 && !worker->receiving) {
             struct actor *by = actor_by_ui(&worker->actor);
-            int64_t li = DO(worker->thread, portMigrate, chance(2), cap_of(port->actor, by), (uint64_t)port->li, cap_of(target, by), 0);
+            int64_t li = DO(worker->thread, portMigrate, chance(2), cap_of(port->actor, by),
+                            (uint64_t)port->li, cap_of(target, by), 0);
             cr_assert_gt(li, 0);
             port->enabled = true;
             if (!list_is_empty(&port->queue) && list_is_empty(&port->pending_link))
@@ -283,7 +302,19 @@ static void run(unsigned seed)
     cr_assert_gt(answered, 1000, "only %lu requests were answered", answered);
 }
 
-Test(stress, requests_and_replies_stay_together_1) { run(1); }
-Test(stress, requests_and_replies_stay_together_2) { run(2); }
-Test(stress, requests_and_replies_stay_together_3) { run(3); }
-Test(stress, requests_and_replies_stay_together_4) { run(getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : 4); }
+Test(stress, requests_and_replies_stay_together_1)
+{
+    run(1);
+}
+Test(stress, requests_and_replies_stay_together_2)
+{
+    run(2);
+}
+Test(stress, requests_and_replies_stay_together_3)
+{
+    run(3);
+}
+Test(stress, requests_and_replies_stay_together_4)
+{
+    run(getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : 4);
+}

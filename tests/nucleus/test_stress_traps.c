@@ -1,18 +1,25 @@
-/* Programs and their handler at random: traps, faults, aborts, stops, deletions, calls done as the thread. Nothing breaks, and whoever's traps are all answered runs again. */
+/* Programs and their handler at random: traps, faults, aborts, stops, deletions, calls done as the
+ * thread. Nothing breaks, and whoever's traps are all answered runs again. */
 #include "site.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define PROGRAMS 3
-#define THREADS 2
-#define HANDLERS 3
+#define PROGRAMS   3
+#define THREADS    2
+#define HANDLERS   3
 #define PARKED_MAX 64
 
-static void eight_cpus(void) { site_start_with(8); }
+static void eight_cpus(void)
+{
+    site_start_with(8);
+}
 TestSuite(stress_traps, .init = eight_cpus, .fini = site_end);
 
-static unsigned chance(unsigned of) { return (unsigned)rand() % of; }
+static unsigned chance(unsigned of)
+{
+    return (unsigned)rand() % of;
+}
 
 struct program {
     KnUniqueId ui;
@@ -30,7 +37,10 @@ static KnMsgId parked[PARKED_MAX];
 static unsigned parked_count, answered;
 static uint64_t last_cookie;
 
-static bool on_cpu(const struct thread *thread) { return fake_host_cpu_of(thread) >= 0; }
+static bool on_cpu(const struct thread *thread)
+{
+    return fake_host_cpu_of(thread) >= 0;
+}
 
 static void enter(struct thread *thread, const struct host_trap *trap)
 {
@@ -78,7 +88,8 @@ static void program_step(struct program *program)
         return;
     switch (chance(6)) {
     case 0:
-        enter(thread, &(struct host_trap){ .kind = HOST_TRAP_FAULT, .address = 0xbad000, .write = chance(2) });
+        enter(thread, &(struct host_trap){
+                          .kind = HOST_TRAP_FAULT, .address = 0xbad000, .write = chance(2) });
         break;
     case 1:
         enter_call(thread, CALL_threadDelay, (const uint64_t[6]){ chance(100) * US });
@@ -90,7 +101,9 @@ static void program_step(struct program *program)
         enter(thread, &(struct host_trap){ .kind = HOST_TRAP_EXCEPTION, .number = K_TRAP_ILLEGAL });
         break;
     default:
-        enter(thread, &(struct host_trap){ .kind = chance(5) ? HOST_TRAP_SYSCALL : HOST_TRAP_SYSCALL32, .number = chance(400) });
+        enter(thread,
+              &(struct host_trap){ .kind = chance(5) ? HOST_TRAP_SYSCALL : HOST_TRAP_SYSCALL32,
+                                   .number = chance(400) });
         break;
     }
 }
@@ -98,12 +111,20 @@ static void program_step(struct program *program)
 /* A reply of some kind into the handler's annex; the size of its body, which is filled. */
 static uint32_t make_reply(uint8_t annex[K_CMSGANNEXSIZE], uint8_t body[CALL_SCRATCH], bool gently)
 {
-    static const unsigned calls[] = { CALL_threadDelay, CALL_threadSelf, CALL_sysNull, 999, CALL_syncWait, CALL_ipcCall, CALL_ipcSend, CALL_actorSelf,
-                                      CALL_threadExit, CALL_threadSemWait, CALL_ipcReceive };
-    KnTrapReply reply = { .action = gently ? K_DO_RETURN : 1 + chance(7), .flags = chance(2), .value = chance(1000) };
+    static const unsigned calls[] = {
+        CALL_threadDelay, CALL_threadSelf,    CALL_sysNull,   999,
+        CALL_syncWait,    CALL_ipcCall,       CALL_ipcSend,   CALL_actorSelf,
+        CALL_threadExit,  CALL_threadSemWait, CALL_ipcReceive
+    };
+    KnTrapReply reply = { .action = gently ? K_DO_RETURN : 1 + chance(7),
+                          .flags = chance(2),
+                          .value = chance(1000) };
     if (!gently && (reply.action == K_DO_DELETE || reply.action == K_DO_REFLECT) && chance(8))
         reply.action = K_DO_CONTEXT;
-    struct { KnIpcDest dest; KnMsgDesc desc; } parts = { .dest = { .target = echo_actor->default_port->ui } };
+    struct {
+        KnIpcDest dest;
+        KnMsgDesc desc;
+    } parts = { .dest = { .target = echo_actor->default_port->ui } };
     memcpy(body, &parts, sizeof parts);
     reply.number = calls[chance(sizeof calls / sizeof *calls)];
     switch (reply.number) {
@@ -169,7 +190,8 @@ static void handler_step(struct handler *handler, bool gently)
         int li = 0;
         handler->receiving = true;
         enter_call(thread, CALL_ipcReceive,
-                   (const uint64_t[6]){ message(handler_actor, 0, NULL, 0, 0), PUT(handler_actor, li), gently ? 0 : chance(100) * US });
+                   (const uint64_t[6]){ message(handler_actor, 0, NULL, 0, 0),
+                                        PUT(handler_actor, li), gently ? 0 : chance(100) * US });
     }
 }
 
@@ -207,7 +229,7 @@ static void for_each_program_thread(void act(struct thread *thread))
         struct actor *actor = actor_by_ui(&programs[i].ui);
         if (actor == NULL)
             continue;
-        LIST_FOR_EACH_SAFE(link, following, &actor->threads)
+        LIST_FOR_EACH_SAFE (link, following, &actor->threads)
             act(LIST_OWNER(link, struct thread, of_actor));
     }
 }
@@ -220,7 +242,8 @@ static void start(struct thread *thread)
 static void expect_running(struct thread *thread)
 {
     cr_assert(!thread->in_trap, "a trap was never answered");
-    cr_assert(thread->state == THREAD_RUNNING || thread->state == THREAD_READY, "state %d, call %u", thread->state, thread->call.number);
+    cr_assert(thread->state == THREAD_RUNNING || thread->state == THREAD_READY, "state %d, call %u",
+              thread->state, thread->call.number);
 }
 
 static void everybody_comes_to_rest(void)
@@ -240,7 +263,8 @@ static void run(unsigned seed)
     handler_actor = actor_new(K_SYSTEMACTOR);
     echo_actor = actor_new(K_USERACTOR);
     for (int i = 0; i < HANDLERS; i++)
-        handlers[i] = (struct handler){ .thread = thread_new_with(handler_actor, K_SCHED_FIFO, K_PRIO_SERVER) };
+        handlers[i] = (struct handler){ .thread = thread_new_with(handler_actor, K_SCHED_FIFO,
+                                                                  K_PRIO_SERVER) };
     for (int i = 0; i < PROGRAMS; i++)
         program_make(&programs[i]);
     for (int step = 0; step < 20000; step++) {
@@ -258,6 +282,15 @@ static void run(unsigned seed)
     everybody_comes_to_rest();
 }
 
-Test(stress_traps, programs_and_their_handler_1) { run(1); }
-Test(stress_traps, programs_and_their_handler_2) { run(2); }
-Test(stress_traps, programs_and_their_handler_3) { run(getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : 3); }
+Test(stress_traps, programs_and_their_handler_1)
+{
+    run(1);
+}
+Test(stress_traps, programs_and_their_handler_2)
+{
+    run(2);
+}
+Test(stress_traps, programs_and_their_handler_3)
+{
+    run(getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : 3);
+}

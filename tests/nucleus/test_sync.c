@@ -34,7 +34,8 @@ Test(sync, a_word_with_another_value_is_not_waited_for)
 
 Test(sync, waiters_are_woken_oldest_first_and_by_mask)
 {
-    struct thread *waker = user_new(), *first = thread_new(waker->actor), *second = thread_new(waker->actor);
+    struct thread *waker = user_new(), *first = thread_new(waker->actor),
+                  *second = thread_new(waker->actor);
     uint64_t word = room(waker->actor, 64);
     cr_assert_eq(DO(first, syncWait, word, 0, (uint64_t)K_FOREVER, 1, 0), K_BLOCKED);
     cr_assert_eq(DO(second, syncWait, word, 0, (uint64_t)K_FOREVER, 3, 0), K_BLOCKED);
@@ -59,10 +60,13 @@ Test(sync, a_wait_ends_in_time_or_by_an_abort)
     DO(waker, threadAbort, 0, (uint64_t)waiter->li);
     cr_assert_eq(result_of(waiter), K_EABORT);
     int64_t now = fake_host_time - nucleus_boot_time();
-    cr_assert_eq(DO(waiter, syncWait, word, 0, (uint64_t)(now + 2 * MS), ALL, K_SYNC_ABSOLUTE), K_BLOCKED);
+    cr_assert_eq(DO(waiter, syncWait, word, 0, (uint64_t)(now + 2 * MS), ALL, K_SYNC_ABSOLUTE),
+                 K_BLOCKED);
     pass(2 * MS);
     cr_assert_eq(result_of(waiter), K_ETIMEOUT);
-    cr_assert_eq(DO(waiter, syncWait, word, 0, (uint64_t)(host_time_of_day() + 2 * MS), ALL, K_SYNC_ABSOLUTE | K_SYNC_REALTIME), K_BLOCKED);
+    cr_assert_eq(DO(waiter, syncWait, word, 0, (uint64_t)(host_time_of_day() + 2 * MS), ALL,
+                    K_SYNC_ABSOLUTE | K_SYNC_REALTIME),
+                 K_BLOCKED);
     pass(2 * MS);
     cr_assert_eq(result_of(waiter), K_ETIMEOUT);
     cr_assert_eq(DO(waiter, syncWait, word, 0, 1, ALL, K_SYNC_ABSOLUTE), K_ETIMEOUT);
@@ -93,7 +97,8 @@ Test(sync, actors_that_share_a_page_meet_on_it)
     struct thread *first = user_new(), *second = user_new();
     uint64_t word = (room(first->actor, 8192) + 4095) & ~4095ull;
     KnRgnDesc rgn = { .startAddr = 0x50000000, .size = 4096, .options = K_READABLE | K_WRITABLE };
-    int64_t status = DO(second, rgnMapFromActor, 0, PUT(second->actor, rgn), cap_of(first->actor, second->actor), word);
+    int64_t status = DO(second, rgnMapFromActor, 0, PUT(second->actor, rgn),
+                        cap_of(first->actor, second->actor), word);
     cr_assert_eq(status, K_OK);
     cr_assert_eq(DO(first, syncWait, word + 8, 0, (uint64_t)K_FOREVER, ALL, 0), K_BLOCKED);
     cr_assert_eq(DO(second, syncWake, 0x50000008, 1, ALL, 0), 1);

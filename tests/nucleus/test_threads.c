@@ -54,7 +54,8 @@ Test(threads, a_user_actor_cannot_escape_its_slice)
     KnSched sched = { .schedClass = K_SCHED_FIFO, .priority = 128 };
     KnThreadStart start = { .entry = 0x400000 };
     cr_assert_eq(DO(thread, threadScheduler, 0, 0, 0, PUT(actor, sched)), K_EPRIV);
-    cr_assert_eq(DO(thread, threadCreate, 0, 0, K_INACTIVE, PUT(actor, sched), PUT(actor, start)), K_EPRIV);
+    cr_assert_eq(DO(thread, threadCreate, 0, 0, K_INACTIVE, PUT(actor, sched), PUT(actor, start)),
+                 K_EPRIV);
     sched = (KnSched){ .schedClass = K_SCHED_RR, .priority = 128, .slice = 1000 * MS };
     cr_assert_eq(DO(thread, threadScheduler, 0, 0, 0, PUT(actor, sched)), K_EPRIV);
     sched.slice = 1 * MS;
@@ -138,9 +139,11 @@ Test(threads, a_thread_needs_an_entry_and_a_sane_class)
     cr_assert_eq(DO(thread, threadCreate, 0, 0, 7, 0, PUT(actor, start)), K_EINVAL);
     cr_assert_eq(DO(thread, threadCreate, 0, 0, K_ACTIVE, 0, 0), K_EINVAL);
     KnSched sched = { .priority = 256 };
-    cr_assert_eq(DO(thread, threadCreate, 0, 0, K_ACTIVE, PUT(actor, sched), PUT(actor, start)), K_EINVAL);
+    cr_assert_eq(DO(thread, threadCreate, 0, 0, K_ACTIVE, PUT(actor, sched), PUT(actor, start)),
+                 K_EINVAL);
     sched.priority = 3;
-    cr_assert_eq(DO(thread, threadCreate, 0, 0, K_ACTIVE, PUT(actor, sched), PUT(actor, start)), K_EPRIV);
+    cr_assert_eq(DO(thread, threadCreate, 0, 0, K_ACTIVE, PUT(actor, sched), PUT(actor, start)),
+                 K_EPRIV);
     cr_assert_eq(DO(thread, threadCreate, 0, 0x123, K_ACTIVE, 0, PUT(actor, start)), K_EFAULT);
     start.flags = K_START_COPY;
     start.sourceThread = 99;
@@ -312,16 +315,21 @@ Test(threads, an_actor_whose_process_is_killed_is_deleted_with_a_line_in_the_log
     fake_host_post(&event);
     settle();
     cr_assert_eq(actor_count(), 1);
-    cr_assert(strstr(fake_host_log, "victim") != NULL && strstr(fake_host_log, "was killed") != NULL);
+    cr_assert(strstr(fake_host_log, "victim") != NULL &&
+              strstr(fake_host_log, "was killed") != NULL);
     cr_assert_eq(DO(other, sysNull), K_OK);
 }
 
-/* Structures of all sorts: zeros, small numbers, names of the actor's own objects, addresses, noise. */
+/* Structures of all sorts: zeros, small numbers, names of the actor's own objects, addresses,
+ * noise. */
 static void fill_with_anything(struct actor *actor)
 {
     uint64_t words[128];
     for (size_t i = 0; i < 128; i++) {
-        const uint64_t values[] = { 0, 1, 2, 0x10000000, 0x1000, UINT64_MAX, (uint64_t)rand() << 33 | (unsigned)rand(), 0x10000 };
+        const uint64_t values[] = {
+            0,      1, 2, 0x10000000, 0x1000, UINT64_MAX, (uint64_t)rand() << 33 | (unsigned)rand(),
+            0x10000
+        };
         words[i] = values[(unsigned)rand() % 8];
         if (rand() % 8 == 0 && i < 126) {
             memcpy(&words[i], &actor->cap, sizeof actor->cap);
@@ -345,8 +353,23 @@ Test(threads, every_call_survives_arguments_of_all_sorts)
             const KnUniqueId ui = actor->cap.ui;
             struct thread *thread = thread_new(actor);
             uint64_t arg[6];
-            const uint64_t values[] = { 0, 1, 2, 3, 0x1000, UINT64_MAX, (uint64_t)INT64_MIN, 0x10000000, 0x10000008, 0x10000040, 0x10000100,
-                                        0x10000123, 0x7fffffffffff, 0xffff800000000000, 0x13fffff8, UINT32_MAX, INT32_MAX };
+            const uint64_t values[] = { 0,
+                                        1,
+                                        2,
+                                        3,
+                                        0x1000,
+                                        UINT64_MAX,
+                                        (uint64_t)INT64_MIN,
+                                        0x10000000,
+                                        0x10000008,
+                                        0x10000040,
+                                        0x10000100,
+                                        0x10000123,
+                                        0x7fffffffffff,
+                                        0xffff800000000000,
+                                        0x13fffff8,
+                                        UINT32_MAX,
+                                        INT32_MAX };
             fill_with_anything(actor);
             for (int i = 0; i < 6; i++)
                 arg[i] = values[(unsigned)rand() % (sizeof values / sizeof *values)];

@@ -30,7 +30,8 @@ static KnTrapMsg take_trap(void)
     KnTrapMsg message;
     pass(SCHED_SPREAD_AFTER); /* what a thread is woken for is done when a CPU takes it */
     cr_assert_eq(receive_by(handler, 0, K_NODELAY, &desc), 0);
-    get(handler->actor, (uint64_t)message_desc(handler->actor, desc).annexAddr, &message, sizeof message);
+    get(handler->actor, (uint64_t)message_desc(handler->actor, desc).annexAddr, &message,
+        sizeof message);
     return message;
 }
 
@@ -38,7 +39,8 @@ static int64_t answer_with(const KnTrapReply *reply, const void *body, uint32_t 
 {
     uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
     memcpy(annex, reply, sizeof *reply);
-    KnMsgDesc desc = { .annexAddr = (void *)put(handler->actor, annex, sizeof annex), .bodySize = size };
+    KnMsgDesc desc = { .annexAddr = (void *)put(handler->actor, annex, sizeof annex),
+                       .bodySize = size };
     if (size > 0)
         desc.bodyAddr = (void *)put(handler->actor, body, size);
     int64_t status = DO(handler, ipcReply, PUT(handler->actor, desc));
@@ -57,7 +59,9 @@ Test(traps, who_may_connect_is_checked)
 {
     struct thread *user = user_new(), *other = user_new();
     KnTrapConnect connect = { .what = K_CONNECT_TRAP, .handler = 0x400000 };
-    cr_assert_eq(DO(user, actorTrapConnect, cap_of(other->actor, user->actor), PUT(user->actor, connect)), K_EPRIV);
+    cr_assert_eq(
+        DO(user, actorTrapConnect, cap_of(other->actor, user->actor), PUT(user->actor, connect)),
+        K_EPRIV);
     connect.what = 8;
     cr_assert_eq(DO(user, actorTrapConnect, 0, PUT(user->actor, connect)), K_EINVAL);
     connect = (KnTrapConnect){ .what = K_CONNECT_TRAP, .port = { 0x08000001, 7 } };
@@ -76,7 +80,8 @@ Test(traps, a_reply_that_is_none_is_refused_and_the_trap_stays)
     cr_assert_eq(answer_with(&(KnTrapReply){ .action = 0 }, NULL, 0), K_EINVAL);
     cr_assert_eq(answer_with(&(KnTrapReply){ .action = 99 }, NULL, 0), K_EINVAL);
     char large[CALL_SCRATCH + 1] = { 0 };
-    cr_assert_eq(answer_with(&(KnTrapReply){ .action = K_DO_RETURN }, large, sizeof large), K_ETOOMUCH);
+    cr_assert_eq(answer_with(&(KnTrapReply){ .action = K_DO_RETURN }, large, sizeof large),
+                 K_ETOOMUCH);
     answer(K_DO_RETURN, 7);
     cr_assert_eq(result_of(program), 7);
 }
@@ -91,7 +96,8 @@ Test(traps, an_unhandled_system_call_returns_minus_38)
 }
 
 static int faults_seen;
-static void see_fault(struct actor *actor, struct thread *thread, const KnThreadCtx *context, int kind)
+static void see_fault(struct actor *actor, struct thread *thread, const KnThreadCtx *context,
+                      int kind)
 {
     faults_seen++;
     cr_assert_eq(thread->actor, actor);
@@ -161,14 +167,17 @@ Test(traps, a_handler_sets_a_context_while_it_holds_the_trap)
     take_trap();
     uint64_t cap = cap_of(program->actor, handler->actor), li = (uint64_t)program->li;
     KnThreadCtx registers;
-    uint64_t at = room(handler->actor, sizeof registers), xstate = room(handler->actor, K_XSTATEMAX);
+    uint64_t at = room(handler->actor, sizeof registers),
+             xstate = room(handler->actor, K_XSTATEMAX);
     cr_assert_eq(DO(handler, threadContext, cap, li, at, 0, xstate), K_OK);
     get(handler->actor, at, &registers, sizeof registers);
     cr_assert_eq(registers.trap, K_TRAP_SYSCALL);
     registers.rip = 0x123456;
     registers.flags = K_CTX_GENERAL | K_CTX_XSTATE;
-    cr_assert_eq(DO(handler, threadContext, cap, li, 0, PUT(handler->actor, registers), 0), K_EINVAL);
-    cr_assert_eq(DO(handler, threadContext, cap, li, 0, PUT(handler->actor, registers), xstate), K_OK);
+    cr_assert_eq(DO(handler, threadContext, cap, li, 0, PUT(handler->actor, registers), 0),
+                 K_EINVAL);
+    cr_assert_eq(DO(handler, threadContext, cap, li, 0, PUT(handler->actor, registers), xstate),
+                 K_OK);
     answer(K_DO_CONTEXT, 0);
     settle();
     cr_assert_eq(program->context->registers.rip, 0x123456);
@@ -181,9 +190,15 @@ Test(traps, a_thread_can_be_copied_from_one_that_is_in_a_trap)
     program->context->registers.rbx = 77;
     trap_by(program, 57, arguments);
     take_trap();
-    KnThreadStart start = { .flags = K_START_COPY, .sourceThread = program->li, .sourceActor = program->actor->cap, .argument = 0, .cookie = 9 };
+    KnThreadStart start = { .flags = K_START_COPY,
+                            .sourceThread = program->li,
+                            .sourceActor = program->actor->cap,
+                            .argument = 0,
+                            .cookie = 9 };
     uint64_t child_at = room(handler->actor, sizeof(KnCap));
-    cr_assert_eq(DO(handler, actorCreate, cap_of(program->actor, handler->actor), child_at, K_USERACTOR, K_ACTIVE), K_OK);
+    cr_assert_eq(DO(handler, actorCreate, cap_of(program->actor, handler->actor), child_at,
+                    K_USERACTOR, K_ACTIVE),
+                 K_OK);
     int64_t li = DO(handler, threadCreate, child_at, 0, K_INACTIVE, 0, PUT(handler->actor, start));
     cr_assert_eq(li, 1);
     KnCap child;
@@ -193,7 +208,8 @@ Test(traps, a_thread_can_be_copied_from_one_that_is_in_a_trap)
     cr_assert_eq(copy->context->registers.rbx, 77);
     cr_assert_eq(copy->context->registers.rax, 0);
     cr_assert_eq(copy->context->registers.rip, 0x400000);
-    cr_assert(uiEqual(&actor->trap.port, &handler->actor->default_port->ui), "handlers are inherited");
+    cr_assert(uiEqual(&actor->trap.port, &handler->actor->default_port->ui),
+              "handlers are inherited");
     answer(K_DO_RETURN, 55);
 }
 
@@ -216,7 +232,9 @@ Test(traps, stop_keeps_it_until_it_is_started)
     pass(MS);
     cr_assert_eq(fake_host_cpu_of(program), -1);
     uint64_t cap = cap_of(program->actor, handler->actor);
-    cr_assert_eq(DO(handler, threadContext, cap, (uint64_t)program->li, room(handler->actor, sizeof(KnThreadCtx)), 0, 0), K_OK);
+    cr_assert_eq(DO(handler, threadContext, cap, (uint64_t)program->li,
+                    room(handler->actor, sizeof(KnThreadCtx)), 0, 0),
+                 K_OK);
     cr_assert_eq(DO(handler, threadStart, cap, (uint64_t)program->li), K_OK);
     pass(MS);
     cr_assert_geq(fake_host_cpu_of(program), 0);
@@ -247,7 +265,8 @@ Test(traps, a_reply_may_ask_for_what_is_done_without_a_handler)
 
 /* ---- a call done as the thread ---- */
 
-static void answer_call(unsigned number, uint32_t flags, const uint64_t arg[6], const void *body, uint32_t size)
+static void answer_call(unsigned number, uint32_t flags, const uint64_t arg[6], const void *body,
+                        uint32_t size)
 {
     KnTrapReply reply = { .action = K_DO_CALL, .flags = flags, .number = number };
     memcpy(reply.arg, arg, sizeof reply.arg);
@@ -292,12 +311,16 @@ Test(traps, structures_of_a_call_come_from_the_reply)
 {
     connected_pair(K_CONNECT_TRAP);
     struct thread *receiver = user_new();
-    struct { KnIpcDest dest; KnMsgDesc desc; } body = { .dest = { .target = receiver->actor->default_port->ui } };
+    struct {
+        KnIpcDest dest;
+        KnMsgDesc desc;
+    } body = { .dest = { .target = receiver->actor->default_port->ui } };
     uint64_t text = put(program->actor, "of the program", 15);
     body.desc = (KnMsgDesc){ .bodySize = 15, .bodyAddr = (void *)text };
     trap_by(program, 1, arguments);
     take_trap();
-    answer_call(CALL_ipcSend, 0, (const uint64_t[6]){ offsetof(typeof(body), desc), 0, 0 }, &body, sizeof body);
+    answer_call(CALL_ipcSend, 0, (const uint64_t[6]){ offsetof(typeof(body), desc), 0, 0 }, &body,
+                sizeof body);
     cr_assert_eq(result_of(program), K_OK);
     uint64_t desc;
     char back[15];
@@ -322,10 +345,16 @@ Test(traps, a_call_to_another_server_may_be_done_as_the_thread)
     connected_pair(K_CONNECT_TRAP);
     struct thread *server = user_new();
     receive_by(server, 0, K_FOREVER, NULL);
-    struct { KnIpcDest dest; KnMsgDesc desc; } body = { .dest = { .target = server->actor->default_port->ui } };
+    struct {
+        KnIpcDest dest;
+        KnMsgDesc desc;
+    } body = { .dest = { .target = server->actor->default_port->ui } };
     trap_by(program, 1, arguments);
     take_trap();
-    answer_call(CALL_ipcCall, 0, (const uint64_t[6]){ offsetof(typeof(body), desc), 0, 0, K_DO_NULL, (uint64_t)K_FOREVER }, &body, sizeof body);
+    answer_call(
+        CALL_ipcCall, 0,
+        (const uint64_t[6]){ offsetof(typeof(body), desc), 0, 0, K_DO_NULL, (uint64_t)K_FOREVER },
+        &body, sizeof body);
     cr_assert(waits(program));
     cr_assert_eq(reply_by(server, 1, NULL, 0), K_OK);
     cr_assert_eq(result_of(program), 0);
@@ -380,7 +409,8 @@ Test(traps, a_reply_may_end_the_actor_of_who_replies)
 {
     program = user_new();
     handler = thread_new(program->actor);
-    KnTrapConnect connect = { .what = K_CONNECT_EXCEPTION, .port = program->actor->default_port->ui };
+    KnTrapConnect connect = { .what = K_CONNECT_EXCEPTION,
+                              .port = program->actor->default_port->ui };
     cr_assert_eq(DO(handler, actorTrapConnect, 0, PUT(handler->actor, connect)), K_OK);
     fault_by(program, 0xbad123, true);
     take_trap();
@@ -389,7 +419,8 @@ Test(traps, a_reply_may_end_the_actor_of_who_replies)
     memcpy(annex, &reply, sizeof reply);
     KnMsgDesc desc = { .annexAddr = (void *)put(handler->actor, annex, sizeof annex) };
     int li = 0;
-    cr_assert_eq(DO(handler, ipcReplyReceive, PUT(handler->actor, desc), message(handler->actor, 0, NULL, 0, 0), PUT(handler->actor, li),
+    cr_assert_eq(DO(handler, ipcReplyReceive, PUT(handler->actor, desc),
+                    message(handler->actor, 0, NULL, 0, 0), PUT(handler->actor, li),
                     (uint64_t)K_FOREVER),
                  K_BLOCKED);
     cr_assert_eq(actor_count_existing(), 0);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "fake_memory.h"
 
-#define CPUS_MAX 16
+#define CPUS_MAX   16
 #define EVENTS_MAX 4096
 
 int64_t fake_host_time, fake_host_time_limit;
@@ -105,13 +105,22 @@ void host_wait(struct host_event *event, int64_t deadline)
 
 void host_post(void (*function)(void *), void *argument)
 {
-    fake_host_post(&(struct host_event){ .kind = HOST_EVENT_FUNCTION, .function = function,
-                                         .argument = argument });
+    fake_host_post(&(struct host_event){
+        .kind = HOST_EVENT_FUNCTION, .function = function, .argument = argument });
 }
 
-int64_t host_time(void) { return fake_host_time; }
-int64_t host_time_of_day(void) { return fake_host_time + 1700000000000000000; }
-void host_seed(uint8_t seed[32]) { memset(seed, 7, 32); }
+int64_t host_time(void)
+{
+    return fake_host_time;
+}
+int64_t host_time_of_day(void)
+{
+    return fake_host_time + 1700000000000000000;
+}
+void host_seed(uint8_t seed[32])
+{
+    memset(seed, 7, 32);
+}
 
 void host_panic(const char *format, ...)
 {
@@ -168,10 +177,13 @@ static void at_rest(const struct host_context *context, const char *what)
         broken("%s of a context that runs", what);
 }
 
-void host_context_start(struct host_context *context, vaddr_t entry, vaddr_t stack, uint64_t argument, uint64_t fs_base)
+void host_context_start(struct host_context *context, vaddr_t entry, vaddr_t stack,
+                        uint64_t argument, uint64_t fs_base)
 {
     at_rest(context, "start");
-    context->registers = (KnThreadCtx){ .rip = entry, .rsp = stack, .rdi = argument, .fsBase = fs_base, .rflags = 0x202 };
+    context->registers = (KnThreadCtx){
+        .rip = entry, .rsp = stack, .rdi = argument, .fsBase = fs_base, .rflags = 0x202
+    };
 }
 
 void host_context_copy(struct host_context *to, struct host_context *from)
@@ -190,7 +202,8 @@ void host_context_get(struct host_context *context, struct KnThreadCtx *register
         memcpy(xstate, context->xstate, sizeof context->xstate);
 }
 
-int host_context_set(struct host_context *context, const struct KnThreadCtx *registers, const void *xstate)
+int host_context_set(struct host_context *context, const struct KnThreadCtx *registers,
+                     const void *xstate)
 {
     at_rest(context, "set");
     if (registers->rip >> 47 != 0)
@@ -201,7 +214,10 @@ int host_context_set(struct host_context *context, const struct KnThreadCtx *reg
     return K_OK;
 }
 
-size_t host_context_xstate_size(void) { return sizeof ((struct host_context *)0)->xstate; }
+size_t host_context_xstate_size(void)
+{
+    return sizeof((struct host_context *)0)->xstate;
+}
 
 void host_context_set_result(struct host_context *context, int64_t value)
 {
@@ -226,7 +242,10 @@ void host_context_divert(struct host_context *context, vaddr_t handler, vaddr_t 
     context->registers.rsp = stack;
 }
 
-bool host_context_running(const struct host_context *context) { return context->cpu >= 0 || context->lost; }
+bool host_context_running(const struct host_context *context)
+{
+    return context->cpu >= 0 || context->lost;
+}
 
 /* --- user CPUs --- */
 
@@ -236,7 +255,10 @@ static void cpu_check(int cpu)
         broken("there is no CPU %d", cpu);
 }
 
-int host_cpu_count(void) { return fake.cpus; }
+int host_cpu_count(void)
+{
+    return fake.cpus;
+}
 
 void host_cpu_run(int cpu, struct host_context *context)
 {
@@ -302,24 +324,32 @@ void host_cpu_preempt(int cpu)
     context->has_result = had_result;
 }
 
-void fake_host_ignore_preemptions(bool ignore) { fake.ignore_preemptions = ignore; }
-bool fake_host_preemption_wanted(int cpu) { return fake.wanted[cpu]; }
+void fake_host_ignore_preemptions(bool ignore)
+{
+    fake.ignore_preemptions = ignore;
+}
+bool fake_host_preemption_wanted(int cpu)
+{
+    return fake.wanted[cpu];
+}
 
 void fake_host_lose(int cpu)
 {
     struct host_context *context = fake.running[cpu];
     stop_running(cpu);
     context->lost = true;
-    fake_host_post(&(struct host_event){ .kind = HOST_EVENT_CPU_LOST, .cpu = cpu, .context = context,
-                                         .owner = context->owner });
+    fake_host_post(&(struct host_event){
+        .kind = HOST_EVENT_CPU_LOST, .cpu = cpu, .context = context, .owner = context->owner });
 }
 
 void fake_host_regain(struct host_context *context)
 {
     context->lost = false;
-    fake_host_post(&(struct host_event){
-        .kind = HOST_EVENT_TRAP,
-        .trap = { .kind = HOST_TRAP_PREEMPTED, .cpu = -1, .context = context, .owner = context->owner } });
+    fake_host_post(&(struct host_event){ .kind = HOST_EVENT_TRAP,
+                                         .trap = { .kind = HOST_TRAP_PREEMPTED,
+                                                   .cpu = -1,
+                                                   .context = context,
+                                                   .owner = context->owner } });
 }
 
 int64_t host_cpu_time(int cpu)
@@ -328,7 +358,10 @@ int64_t host_cpu_time(int cpu)
     return 0;
 }
 
-struct host_context *fake_host_running(int cpu) { return fake.running[cpu]; }
+struct host_context *fake_host_running(int cpu)
+{
+    return fake.running[cpu];
+}
 
 int fake_host_cpu_of(const void *owner)
 {
