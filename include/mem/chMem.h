@@ -88,7 +88,8 @@ typedef struct KnVmStat {
 int vmStat(const KnCap *cap, KnVmStat *stat);
 
 /* Explicit I/O through the cache. Return the bytes moved, fewer at the segment's end (sgRead); sgWrite beyond the end makes the
- * segment longer, after the mapper granted access. K_EMAPPER, K_ENOSPACE, K_EFAULT, K_EABORT. At most 1 GB a call. */
+ * segment longer, after the mapper granted access. K_EMAPPER, K_ENOSPACE, K_EFAULT, K_EABORT, K_ENOMEM: nothing, or a beginning, was moved. At most
+ * 1 GB a call. */
 int64_t sgRead(const KnCap *seg, VmOffset offset, void *addr, VmSize size);
 int64_t sgWrite(const KnCap *seg, VmOffset offset, const void *addr, VmSize size);
 /* Write dirty pages of the range back and wait for it (size 0: to the end). */

@@ -21,7 +21,7 @@ static int page_bytes(struct actor *actor, vaddr_t address, bool write, struct t
         return K_OK;
     }
     int status = page_get(region, page, write, true, thread, &frame);
-    if (status == K_EOFFSET || status == K_EMAPPER)
+    if (status == K_EOFFSET || status == K_EMAPPER || (status == K_ENOMEM && thread == NULL))
         status = K_EFAULT;
     if (status == K_OK)
         *ret_bytes = (char *)frame_bytes(frame) + address % PAGE_SIZE;

@@ -221,7 +221,7 @@ size_t frame_take(size_t want, enum frame_use use, frame_t *ret_first)
     return want == 0 ? 0 : run_take(want, use, ret_first);
 }
 
-size_t frame_take_reserved(size_t want, frame_t *ret_first) { return want == 0 ? 0 : run_take(want, FRAME_FOR_COPY, ret_first); }
+size_t frame_take_reserved(size_t want, frame_t *ret_first) { return want == 0 ? 0 : run_take(want, FRAME_FOR_ZEROS, ret_first); }
 
 static void frame_release(frame_t frame)
 {
@@ -262,6 +262,7 @@ void frame_unhold_run(frame_t first, size_t count)
 }
 
 uint64_t frame_free_count(void) { return pool.free; }
+uint64_t frame_available_count(void) { return pool.free > pool.reserve ? pool.free - pool.reserve : 0; }
 uint64_t frame_total(void) { return pool.total; }
 uint64_t frame_ready_count(void) { return pool.count[KIND_READY]; }
 void frame_reserve_set(uint64_t frames) { pool.reserve = frames < pool.total / 4 ? frames : pool.total / 4; }

@@ -57,7 +57,7 @@ void frame_init(void);
 /* Take a run of up to <want> frames, as many as there are together; its length is returned, 0: none. With FRAME_FOR_ZEROS they
  * hold zeros. No slot and no hold: the taker adds one, or gives them back by frame_return. Leaves the reserve alone. */
 size_t frame_take(size_t want, enum frame_use use, frame_t *ret_first);
-/* The same from the reserve, for pushing pages out: one frame or more. */
+/* The same, zero, from the reserve, for those who push pages out. */
 size_t frame_take_reserved(size_t want, frame_t *ret_first);
 /* Give frames back that have neither slot nor hold. */
 void frame_return(frame_t first, size_t count);
@@ -72,6 +72,7 @@ void frame_unhold(frame_t frame);
 void frame_unhold_run(frame_t first, size_t count);
 
 uint64_t frame_free_count(void);
+uint64_t frame_available_count(void); /* without the reserve */
 uint64_t frame_total(void);
 void frame_reserve_set(uint64_t frames);
 

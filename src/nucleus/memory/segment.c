@@ -1,6 +1,6 @@
 /* segment.c: calls on segments: windows and copies (rgnMap, rgnInit), explicit reading and writing, writing back.
  *
- * Long copies go in slices; how far one got is in call.progress[0], so that a call that waited goes on there. An error after a part was done returns that part.
+ * Long copies go in slices; how far one got is in call.progress[0], so that a call that waited goes on there.
  */
 #include <string.h>
 #include "../call.h"
@@ -70,8 +70,8 @@ int64_t call_rgnInit(struct thread *thread) { return region_of_segment(thread, t
 
 /* --- reading and writing --- */
 
-/* What a call that copies returns: what was done, if anything was. */
-static int64_t copied(uint64_t done, int status) { return status == K_BLOCKED ? K_BLOCKED : done > 0 ? (int64_t)done : status; }
+/* What a call that copies returns: an error, also after a part was done, since who keeps an offset could not tell a part from the end of the segment. */
+static int64_t copied(uint64_t done, int status) { return status == K_OK ? (int64_t)done : status; }
 
 static size_t page_part(uint64_t offset, uint64_t left)
 {

@@ -6,13 +6,14 @@
 #include "mapping.h"
 #include "pressure.h"
 
-#define RESERVE_SHARE 128 /* one frame of so many is kept for pushing pages out */
+#define RESERVE_SHARE 128 /* one frame of so many is kept for mappers and drivers, through whom others become free, */
+#define RESERVE_LEAST 64  /* or so many */
 #define REAP_STEP 1024    /* pages freed in a step: some 20 us */
 
 void vm_init(void)
 {
     frame_init();
-    frame_reserve_set(frame_total() / RESERVE_SHARE);
+    frame_reserve_set(frame_total() / RESERVE_SHARE > RESERVE_LEAST ? frame_total() / RESERVE_SHARE : RESERVE_LEAST);
     space_init();
     caches_init();
     pressure_init();

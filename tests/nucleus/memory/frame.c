@@ -32,7 +32,7 @@ Test(frame, the_reserve_is_for_pushing_out)
     size_t count = 0;
     while (frame_take(1, FRAME_FOR_COPY, &first[count]) == 1)
         count++;
-    cr_expect_eq(count, 4096 - 4096 / 128);
+    cr_expect_eq(count, 4096 - 64);
     cr_expect_eq(frame_take_reserved(1, &extra), 1);
     frame_return(extra, 1);
     for (size_t i = 0; i < count; i++)

@@ -172,3 +172,41 @@ Test(pressure, locked_pages_of_a_file_stay)
     cr_expect_eq(CALL(actor, vmUnLock, 0, BASE, PAGES(100)), K_OK);
     cr_expect_eq(actor->vm->locked, 0);
 }
+
+Test(pressure, who_needs_memory_waits_for_a_dying_actors)
+{
+    struct actor *large = actor_new(), *small = actor_new();
+    allocate(large, BASE, 2000, RW);
+    allocate(small, BASE, 100, RW);
+    int status = K_OK;
+    for (unsigned i = 0; i < 2000 && status == K_OK; i++)
+        status = user_write(large, BASE + PAGES(i), 1);
+    cr_assert_eq(status, K_ENOMEM);
+    cr_expect_eq(user_write(small, BASE, 1), K_ENOMEM);
+    struct vm_space *vm = large->vm;
+    struct host_space *host = large->host;
+    host_space_destroy(host);
+    vm_space_destroy(large);
+    large->host = NULL; /* actor_end has nothing more to do */
+    cr_expect_eq(vm_fault(thread_of(small), BASE, true, false), K_BLOCKED);
+    fake_space_die(host);
+    vm_space_gone(vm);
+    cr_expect_null(thread_of(small)->waiting_in);
+    large->vm = NULL;
+    for (unsigned i = 0; i < 100; i++)
+        cr_assert_eq(user_write(small, BASE + PAGES(i), 1), K_OK);
+}
+
+Test(pressure, a_server_finds_frames_when_others_wait_for_it)
+{
+    struct actor *large = actor_new(), *server = actor_new();
+    server->privilege = K_SYSTEMACTOR;
+    allocate(large, BASE, 2000, RW);
+    allocate(server, BASE, 20, RW);
+    int status = K_OK;
+    for (unsigned i = 0; i < 2000 && status == K_OK; i++)
+        status = user_write(large, BASE + PAGES(i), 1);
+    for (unsigned i = 0; i < 20; i++)
+        cr_assert_eq(user_write(server, BASE + PAGES(i), 1), K_OK);
+    cr_expect_eq(user_byte(server, BASE + 1), 0);
+}

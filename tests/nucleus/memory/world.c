@@ -106,6 +106,16 @@ void machines_run(void)
     }
 }
 
+/* Nothing happens but that time passes until a waiting thread gives up. */
+static void world_wait(struct thread *thread)
+{
+    for (unsigned i = 0; i < 3 && thread->waiting_in != NULL && wake_at[thread - threads] != INT64_MAX; i++) {
+        if (world_time < wake_at[thread - threads])
+            world_time = wake_at[thread - threads];
+        world_go_on();
+    }
+}
+
 void world_go_on(void)
 {
     world_time += 1000000;
@@ -129,6 +139,7 @@ int64_t call_as(struct actor *actor, call_function *function, const uint64_t arg
         if (result != K_BLOCKED)
             return result;
         world_go_on();
+        world_wait(thread);
         if (thread->waiting_in != NULL)
             return K_BLOCKED;
         thread->call.restarted = true;
@@ -159,6 +170,7 @@ int64_t protect(struct actor *actor, vaddr_t at, uint64_t pages, uint32_t option
 static int user_access(struct actor *actor, vaddr_t address, bool write, bool exec, uint8_t **ret_byte)
 {
     struct thread *thread = thread_of(actor);
+    memset(&thread->call, 0, sizeof thread->call);
     for (unsigned tries = 0; tries < 1000; tries++) {
         fake_space_execute(actor->host);
         vm_space_reported(actor);
@@ -169,6 +181,7 @@ static int user_access(struct actor *actor, vaddr_t address, bool write, bool ex
         int status = vm_fault(thread, address, write, exec);
         if (status == K_BLOCKED) {
             world_go_on();
+            world_wait(thread);
             if (thread->waiting_in != NULL)
                 return K_BLOCKED;
         } else if (status != K_OK) {
@@ -282,6 +295,7 @@ void thread_wake(struct thread *thread, int why)
     list_remove(&thread->wait_link);
     thread->waiting_in = NULL;
     thread->call.woken = why;
+    thread->call.restarted = true;
     thread->state = THREAD_READY;
 }
 
