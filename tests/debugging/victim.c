@@ -5,7 +5,7 @@
  *     divide   divides by zero                               library  hands a bad pointer to the C library
  *     smash    writes over its stack and returns             big      faults with much memory in use
  *     stack    recurses without end                          exit     ends of itself, after many calls
- *     wait     waits: somebody looks at it
+ *     error    makes a call that is refused, and waits     wait     waits: somebody looks at it
  */
 #include <chorus.h>
 #include <pthread.h>
@@ -100,6 +100,8 @@ int main(int argc, char **argv)
     pthread_t thread;
     KnUniqueId ui;
     portCreate(K_MYACTOR, &ui);
+    if (argc > 1 && strcmp(argv[1], "error") == 0)
+        portDelete(K_MYACTOR, 12345);
     pthread_create(&thread, NULL, sleep_here, NULL);
     threadDelay(10000000);
     first_step(argc > 1 ? argv[1] : "wait");
