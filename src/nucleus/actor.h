@@ -13,7 +13,7 @@ struct host_space;
 struct port;
 
 enum {
-    ACTOR_THREADS_MAX = 1024,
+    ACTOR_THREADS_MAX = 4095,
     ACTOR_PORTS_MAX = 4096,
     ACTOR_TIMERS_MAX = 1024,
     ACTOR_WATCHES_MAX = 8192,
@@ -22,7 +22,7 @@ enum {
     ACTOR_LOG_RATE = 200,       /* and per second */
     ACTOR_QUEUED_MAX = 8 << 20, /* bytes of messages that it sent and that are not dealt with yet */
     SITE_QUEUED_MAX = 256 << 20, /* of all actors */
-    SITE_THREADS_MAX = 16384,
+    SITE_THREADS_MAX = 65536,
     SITE_PORTS_MAX = 65536
 };
 
