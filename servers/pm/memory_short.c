@@ -22,12 +22,19 @@ static uint64_t memory_of(const struct process *process)
     return stat.pages;
 }
 
+/* The thread may have waited for so long that it is told of a shortage which is over. */
+static bool memory_has_come_back(void)
+{
+    KnSysInfo info;
+    return sysInfo(&info) == K_OK && info.framesFree > info.frames / 16;
+}
+
 /* NULL: one is being ended already, and its memory has not come back yet. */
 static struct process *choose(struct process *otherwise)
 {
     struct process *most = otherwise;
     uint64_t best = 0;
-    if (time_now() - last_end < PATIENCE)
+    if (time_now() - last_end < PATIENCE || memory_has_come_back())
         return NULL;
     LIST_EACH(&processes, at) {
         struct process *process = LIST_ENTRY(at, struct process, link);
