@@ -170,8 +170,10 @@ typedef struct KnSysInfo {
 /* Describe the site: counters run from boot. */
 int sysInfo(KnSysInfo *info);
 /* Write a line, or several, at most 1024 bytes, to the site's log under the actor's name. What is not printable becomes '?'. K_ETOOMUCH,
- * K_EFAULT. K_EFULL: a user actor logs at most 1000 times at once and 200 times a second. */
+ * K_EFAULT. K_EFULL: a user actor logs at most 1000 times at once and 200 times a second. A line of a system or supervisor actor that
+ * begins with K_LOG_URGENT is shown to the person at the site, also when the log is not. */
 int sysLog(const char *text, size_t size);
+#define K_LOG_URGENT "<0>"
 /* Random bytes, at most 256 (K_ETOOMUCH), fit for keys. */
 int sysRandom(void *buffer, size_t size);
 /* End the site: <how> 0 halt, 1 restart; <status> is the program's exit status. */

@@ -252,9 +252,10 @@ static void root_mount(void)
     if (error == 0)
         error = om_add(&om, fs, 1);
     if (error != 0)
-        fprintf(stderr, "the root file system on %s cannot be used: %s\n", root_disk, why);
+        fprintf(stderr, K_LOG_URGENT "the root file system on %s cannot be used: %s\n", root_disk,
+                why);
     else if (fs->read_only && !root_read_only)
-        fprintf(stderr, "%s can only be read\n", root_disk);
+        fprintf(stderr, K_LOG_URGENT "%s can only be read\n", root_disk);
 }
 
 /* As in Linux: half of the memory, unless the mount says otherwise. */

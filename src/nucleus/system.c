@@ -75,16 +75,20 @@ int64_t call_sysInfo(struct thread *thread)
     return status == 1 ? K_EINVAL : status;
 }
 
-/* Lines end at line ends; what could command a terminal becomes '?'. */
-static void log_lines(const struct actor *actor, char *text, size_t size)
+/* Lines end at line ends; what could command a terminal becomes '?'. A line of somebody trusted that begins with K_LOG_URGENT is for the person
+ * at the site, also when the log is not shown. */
+static void log_lines(const struct actor *actor, bool trusted, char *text, size_t size)
 {
+    const size_t mark = sizeof K_LOG_URGENT - 1;
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)text[i] < ' ' && text[i] != '\n' && text[i] != '\t')
             text[i] = '?';
     while (size > 0) {
         char *end = memchr(text, '\n', size);
         size_t length = end == NULL ? size : (size_t)(end - text);
-        host_log(1, "%s: %.*s", actor->name, (int)length, text);
+        bool urgent = trusted && length >= mark && memcmp(text, K_LOG_URGENT, mark) == 0;
+        size_t skip = urgent ? mark : 0;
+        host_log(urgent ? 0 : 1, "%s: %.*s", actor->name, (int)(length - skip), text + skip);
         length += end != NULL;
         text += length;
         size -= length;
@@ -117,7 +121,7 @@ int64_t call_sysLog(struct thread *thread)
     int status = vm_copy_in(thread, thread->actor, text, thread->call.arg[0], size);
     if (status != K_OK)
         return status;
-    log_lines(thread->actor, text, size);
+    log_lines(thread->actor, call_is_trusted(thread), text, size);
     return K_OK;
 }
 
