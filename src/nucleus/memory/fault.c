@@ -15,7 +15,7 @@
 
 #define WINDOW_FIRST 16u /* pages */
 #define WINDOW_MAX 512u
-#define TEXT_WINDOW 1024u /* of a program's text, as much as is in memory */
+#define TEXT_WINDOW 1024u /* of a segment that is only read here, as much as is in memory */
 #define UPGRADE_MAX 512u /* pages that get more protection at once when their region does */
 #define COPY_WINDOW 16u /* pages copied at once when a deferred copy ends: 64 KB */
 #define SCARCE 256      /* with fewer free frames, windows are one page */
@@ -38,7 +38,7 @@ static struct window window_around(const struct region *region, page_t page, uin
 /* The window of a fault at <page>: larger if it goes on where the last one ended. */
 static struct window window_of_fault(struct region *region, page_t page)
 {
-    if (region->cache != NULL && region->options & K_EXECUTABLE)
+    if (region->cache != NULL && !(region->options & K_WRITABLE))
         return window_around(region, page, TEXT_WINDOW);
     if (frame_free_count() < SCARCE)
         return (struct window){page, page + 1};

@@ -6,12 +6,10 @@
 #include "../call.h"
 #include "../vm.h"
 #include "cache.h"
-#include "fault.h"
 #include "mapping.h"
 #include "pressure.h"
 
 #define SLICE 131072u              /* bytes copied without a pause */
-#define TEXT_AT_ONCE 1024u         /* pages */
 #define MOST ((VmSize)1 << 30)     /* bytes in a call */
 
 /* The opened cache of the segment that argument <index> names. */
@@ -26,9 +24,6 @@ static int call_segment(struct thread *thread, unsigned index, struct cache **re
 
 /* --- regions --- */
 
-static page_t least_page(page_t a, page_t b) { return a < b ? a : b; }
-
-/* What is in memory of a program's text is mapped at once. */
 static int region_of_segment(struct thread *thread, bool copy)
 {
     struct vm_space *space;
@@ -60,8 +55,6 @@ static int region_of_segment(struct thread *thread, bool copy)
     cache_hold(cache);
     status = region_place(thread, space, &rgn, thread->call.arg[1], range, &model);
     cache_unhold(cache);
-    if (status == K_OK && rgn.options & K_EXECUTABLE && mapping_reserve(TEXT_AT_ONCE) == K_OK)
-        page_map_present(region_find(space, range.start), range.start, least_page(range.end, range.start + TEXT_AT_ONCE));
     return status;
 }
 

@@ -589,7 +589,7 @@ Test(segment, data_that_is_written_is_copied_with_its_neighbours)
     struct actor *actor = actor_new(), *warm = reader_new();
     struct file *file = file_new(PAGES(40));
     cr_assert_eq(read_file(warm, file, 0, BUFFER, PAGES(40)), PAGES(40));
-    cr_assert_eq(init_file(actor, BASE, 20, RW, file, PAGES(3), PAGES(12) + 100), K_OK);
+    cr_assert_eq(init_file(actor, BASE, 40, RW, file, PAGES(3), PAGES(12) + 100), K_OK);
     world_faults = 0;
     for (unsigned i = 0; i < 13; i++)
         cr_assert_eq(user_write(actor, BASE + PAGES(i) + 1, 1), K_OK);
@@ -599,6 +599,22 @@ Test(segment, data_that_is_written_is_copied_with_its_neighbours)
     cr_expect_eq(user_byte(actor, BASE + PAGES(12) + 99), file_byte(PAGES(15) + 99));
     cr_expect_eq(user_byte(actor, BASE + PAGES(12) + 100), 0);
     cr_expect_eq(user_byte(actor, BASE + PAGES(13)), 0);
+}
+
+Test(segment, small_data_that_is_in_memory_is_there_without_a_fault)
+{
+    struct actor *actor = actor_new(), *warm = reader_new();
+    struct file *file = file_new(PAGES(40));
+    cr_assert_eq(read_file(warm, file, 0, BUFFER, PAGES(40)), PAGES(40));
+    cr_assert_eq(init_file(actor, BASE, 14, RW, file, PAGES(3), PAGES(12) + 100), K_OK);
+    cr_assert_eq(allocate(actor, BASE + PAGES(14), 5, RW), (int64_t)(BASE + PAGES(14)));
+    world_faults = 0;
+    for (unsigned i = 0; i < 19; i++)
+        cr_assert_eq(user_write(actor, BASE + PAGES(i) + 1, 1), K_OK);
+    cr_expect_eq(world_faults, 0);
+    cr_expect_leq(fake_space_mappings(actor->host), 4);
+    cr_expect_eq(user_byte(actor, BASE + PAGES(11) + 2), file_byte(PAGES(14) + 2));
+    cr_expect_eq(user_byte(actor, BASE + PAGES(12) + 100), 0);
 }
 
 Test(segment, text_that_is_in_memory_is_there_without_a_fault)
