@@ -144,6 +144,7 @@ struct machine {
     uint32_t slots, used, births, spaces; /* processes at most, now, being born; spaces that have one, or wait for one */
     struct list spares, newborns, waiting_spaces, batches, lost;
     size_t spare_count;
+    int64_t refused_at;     /* the host refused a process then; 0: never */
     uint32_t xstate_size, frame_offset, xstate_offset; /* where the host builds frames in an area, the same everywhere */
     bool xstate_ready;
     uint8_t *xstate_initial;
@@ -159,7 +160,7 @@ void process_want(struct host_space *space);
 void process_first_traps(void);          /* look for newborn stubs */
 void process_kill(struct process *process, int reason, const char *words);
 void process_keep_spares(void);
-bool process_births_in_progress(void);
+bool process_births_refused(void);
 /* filter.c */
 void filter_build(struct setup_info *info);
 /* space.c */

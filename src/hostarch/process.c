@@ -16,6 +16,7 @@
 
 #define SPARES 3
 #define BIRTHS_AT_ONCE 4
+#define REFUSED_FOR 100000000 /* ns that a refusal of the host counts */
 
 static struct process *process_free(void)
 {
@@ -86,15 +87,13 @@ static unsigned waiting_count(void)
 /* Ask for as many births as spaces wait for, and the reserve wants. */
 void process_keep_spares(void)
 {
-    if (machine.ending)
+    if (machine.ending || process_births_refused())
         return;
     unsigned want = waiting_count() + (machine.spare_count < SPARES ? SPARES - (unsigned)machine.spare_count : 0);
     while (machine.births < want && machine.births < BIRTHS_AT_ONCE)
         if (!ask_for_birth())
             break;
 }
-
-bool process_births_in_progress(void) { return machine.births > 0; }
 
 void process_want(struct host_space *space)
 {
@@ -195,17 +194,38 @@ void process_kill(struct process *process, int reason, const char *words)
     cpu_forget(process);
 }
 
+/* The host made no process, or one that could not be set up: it is at a limit of its own. Who waits gets an error, and for a while nobody tries. */
+static void birth_refused(struct process *process, const char *why)
+{
+    machine.births--;
+    machine.used--;
+    process->state = PROCESS_FREE;
+    process->pid = 0;
+    list_remove(&process->link);
+    host_log(machine.refused_at == 0 ? 0 : 2, "machine: the host refuses another process: %s", why);
+    machine.refused_at = host_time();
+    for (struct list *link; (link = list_first(&machine.waiting_spaces)) != NULL;) {
+        list_remove(link);
+        space_died(LIST_OWNER(link, struct host_space, waiting), HOST_DEAD_BIRTH);
+    }
+}
+
+bool process_births_refused(void)
+{
+    return machine.spare_count == 0 && machine.refused_at != 0 && host_time() - machine.refused_at < REFUSED_FOR;
+}
+
 /* It is gone, as the zygote says: nothing of it runs, its mappings are no more. */
 static void bury(struct process *process, int status)
 {
     struct host_space *space = process->space;
-    if (process->state == PROCESS_ASKED || process->state == PROCESS_BORN)
-        machine.births--;
+    if (process->state == PROCESS_ASKED || process->state == PROCESS_BORN) {
+        birth_refused(process, WIFEXITED(status) ? "its birth failed" : "it was killed at its birth");
+        return;
+    }
     if (process->state == PROCESS_SPARE)
         machine.spare_count--;
     list_remove(&process->link);
-    if (process->state == PROCESS_ASKED || process->state == PROCESS_BORN)
-        host_log(0, "machine: an actor's process ended at its birth (status 0x%x)", status);
     bool expected = process->state == PROCESS_DYING;
     process->state = PROCESS_FREE;
     process->space = NULL;
@@ -223,20 +243,6 @@ static void bury(struct process *process, int status)
     }
 }
 
-static void birth_failed(uint32_t slot, int error)
-{
-    struct process *process = &machine.processes[slot];
-    machine.births--;
-    machine.used--;
-    process->state = PROCESS_FREE;
-    host_log(0, "machine: the host refuses another process: %s", strerror(-error));
-    struct list *link = list_first(&machine.waiting_spaces);
-    if (link != NULL) {
-        list_remove(link);
-        space_died(LIST_OWNER(link, struct host_space, waiting), HOST_DEAD_BIRTH);
-    }
-}
-
 static void handle_message(const struct zygote_message *message)
 {
     if (message->slot >= machine.slots)
@@ -244,7 +250,7 @@ static void handle_message(const struct zygote_message *message)
     struct process *process = &machine.processes[message->slot];
     if (message->operation == ZYGOTE_BORN && process->state == PROCESS_ASKED) {
         if (message->pid < 0) {
-            birth_failed(message->slot, message->pid);
+            birth_refused(process, strerror(-message->pid));
             return;
         }
         process->pid = message->pid;

@@ -20,7 +20,7 @@
 
 int host_space_create(struct host_space **ret_space, void *owner)
 {
-    if (machine.spaces >= machine.slots)
+    if (machine.spaces >= machine.slots || process_births_refused())
         return K_ELIMIT;
     struct host_space *space = calloc(1, sizeof *space);
     if (space == NULL)
