@@ -21,6 +21,7 @@ import ctypes
 import fnmatch
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -205,7 +206,7 @@ class Site:
         words = [*prefix, CHORUS, 'run', '--verbose', '--log', self.log_path, *self.options]
         if command:
             words += ['--', *command]
-        self.process = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=stderr,
+        self.process = subprocess.Popen(words, bufsize=0, stdin=stdin, stdout=stdout, stderr=stderr,
                                         env=environment, preexec_fn=restore_signals)
         LIVE.add(self.process.pid)
 
@@ -219,6 +220,19 @@ class Site:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGTERM)
             self.finish()
+
+    def line(self, timeout=TIMEOUT):
+        """The next line of its output; b'' at the end of it."""
+        found, deadline = b'', time.monotonic() + timeout
+        while not found.endswith(b'\n'):
+            left = max(deadline - time.monotonic(), 0)
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                raise Failure(f'no line came in {timeout} s; the log: {shorten(self.log())}')
+            byte = os.read(self.process.stdout.fileno(), 1)
+            if not byte:
+                break
+            found += byte
+        return found
 
     def log(self):
         try:

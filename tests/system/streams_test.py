@@ -179,7 +179,7 @@ def a_user_or_folder_that_is_not_there_is_an_error():
 def sigterm_and_sigint_end_the_site_cleanly():
     for number in (signal.SIGTERM, signal.SIGINT):
         with Site('sh', '-c', 'trap "" INT TERM; echo up; sleep 1000') as site:
-            expect(site.process.stdout.readline(), b'up\n')
+            expect(site.line(), b'up\n')
             site.process.send_signal(number)
             expect(site.finish().status, 128 + number)
 

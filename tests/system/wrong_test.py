@@ -98,7 +98,7 @@ def unclean_image():
     image = image_copy()
     with Site('promises', '/root/p', options=['--root', image], stdin=subprocess.DEVNULL,
               clean=False) as site:
-        while (line := site.process.stdout.readline()) != b'30\n':
+        while (line := site.line()) != b'30\n':
             if line == b'':
                 raise Failure(f'the site ended early: {site.log()}')
         site.process.kill()
@@ -189,14 +189,14 @@ def a_fork_bomb():
 def the_prompt_answers_beside_a_fork_bomb():
     with Site('sh', options=[*SNAPSHOT, '--processes', '64']) as site:
         site.process.stdin.write(b'forkbomb stay &\nsleep 3\n')
-        expect(site.process.stdout.readline(), b'no more processes\n')
+        expect(site.line(), b'no more processes\n')
         worst = 0
         for i in range(20):
             start = time.monotonic()
             site.process.stdin.write(b'echo %d\n' % i)
-            line = site.process.stdout.readline()
+            line = site.line()
             while line == b'no more processes\n':
-                line = site.process.stdout.readline()
+                line = site.line()
             expect(line, b'%d\n' % i)
             worst = max(worst, time.monotonic() - start if i else 0)
         if worst > 1:
@@ -268,7 +268,7 @@ def a_server_that_is_killed_is_told_of():
     """The om's host process is killed: who waits gets an error, a message says who died."""
     with Site('sh', '-c', 'echo up; while sleep 0.1; do ls -R / >/dev/null 2>&1; done',
               options=['--name', 'victim'], clean=False) as site:
-        expect(site.process.stdout.readline(), b'up\n')
+        expect(site.line(), b'up\n')
         os.kill(site.actors()['om'], signal.SIGKILL)
         wait_until(lambda: re.search(r'\bom\b.*(died|killed|gone)', site.log()), 'a message', 10)
 
@@ -283,7 +283,7 @@ def standard_output_that_is_full():
 @check
 def a_kill_leaves_nothing_behind():
     with Site('sh', '-c', 'echo up; sleep 1000 & sleep 1000', clean=False) as site:
-        expect(site.process.stdout.readline(), b'up\n')
+        expect(site.line(), b'up\n')
         site.process.kill()
         site.finish()
 
@@ -309,7 +309,7 @@ def check_promises(image, promised, removed):
 def kill_while_writing(image, seconds):
     with Site('promises', '/root/p', options=['--root', image], stdin=subprocess.DEVNULL,
               clean=False) as site:
-        expect(site.process.stdout.readline(), b'1\n')
+        expect(site.line(), b'1\n')
         time.sleep(seconds)
         site.process.kill()
         words = site.process.stdout.read().split(b'\n')[:-1]  # the last may be torn
