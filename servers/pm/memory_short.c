@@ -8,7 +8,7 @@
 
 #define PAUSE (NANOSECONDS / 100) /* between two tries */
 #define TRIES 300
-#define PATIENCE (NANOSECONDS / 5) /* how long the memory of who was ended may take to come back */
+#define PATIENCE (3 * NANOSECONDS) /* how long the memory of who was ended may take to come back */
 
 static unsigned tries;
 static KnTime last_try, last_end = -PATIENCE;
