@@ -132,4 +132,17 @@ int ext4_mount(struct blockdev *device, bool read_only, size_t memory, struct fs
 /* A file system in memory; `size` bytes at most, 0: no limit of its own. */
 int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret);
 
+/* Somewhere to put pages that memory is too dear for, by slots of 4096 bytes. */
+struct fs_store {
+    int (*write)(struct fs_store *store, const void *page, uint32_t *ret_slot);     /* -ENOSPC */
+    int (*read)(struct fs_store *store, uint32_t slot, void *page);
+    void (*free)(struct fs_store *store, uint32_t slot);
+};
+/* From now on a tmpfs keeps at most `pages` pushed-out pages in memory, the others in the store. */
+void tmpfs_use_store(struct fs *fs, struct fs_store *store, uint64_t pages);
+
+/* A store in a file without a name on `fs`, which is unmounted after it was closed. */
+struct fs_store *store_open(struct fs *fs);
+void store_close(struct fs_store *store);
+
 #endif

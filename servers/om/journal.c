@@ -58,6 +58,8 @@ int journal_open(struct journal *journal, struct cache *cache, pthread_mutex_t *
     journal->lock = lock;
     journal->running = 1;
     journal->transaction_max = TRANSACTION_MAX;
+    if (journal->transaction_max > cache->limit / 2)
+        journal->transaction_max = (uint32_t)(cache->limit / 2);
     pthread_cond_init(&journal->idle, NULL);
     if (place == NULL)
         return 0;

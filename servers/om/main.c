@@ -12,6 +12,8 @@
  */
 #include <chorus.h>
 #include <errno.h>
+#include <limits.h>
+#include <malloc.h>
 #include <mem/chMapper.h>
 #include <pthread.h>
 #include <server/server.h>
@@ -25,7 +27,10 @@
 
 #define WORKERS        6
 #define MAPPER_THREADS 6
-#define CACHE_MEMORY   (4u << 20)
+#define CACHE_MEMORY   (4u << 20)       /* at most, */
+#define CACHE_SHARE    32               /* and this part of the site's memory */
+#define HEAP_MAX       (6u << 20)
+#define HEAP_SHARE     16               /* what the heap is made ready for at the start */
 #define COMMIT_AFTER   5000000000ll     /* ns */
 
 static struct om om;
@@ -113,6 +118,52 @@ static struct om_world world = {
     .flush = world_flush, .device = world_device,
 };
 
+/* Memory ---------------------------------------------------------------------------- */
+
+static uint64_t memory_of_site(void)
+{
+    const KnCap site = { 0 };
+    KnVmStat stat = { 0 };
+
+    return vmStat(&site, &stat) == K_OK ? stat.pages * K_PAGESIZE : 64u << 20;
+}
+
+/* om is asked to take pages when memory is short: it must not need new frames for that then. So its
+ * heap grows now, is touched, and is never given back. */
+static void heap_prepare(uint64_t size)
+{
+    void *block;
+
+    if (size > HEAP_MAX)
+        size = HEAP_MAX;
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    block = malloc(size);
+    if (block != NULL)
+        memset(block, 1, size);
+    free(block);
+}
+
+/* Memory for a thread's bodies, with its frames. */
+static uint8_t *body_new(void)
+{
+    uint8_t *body = aligned_alloc(K_PAGESIZE, K_CMSGSIZEMAX);
+
+    return body != NULL ? memset(body, 0, K_CMSGSIZEMAX) : NULL;
+}
+
+static void memory_share(void)
+{
+    uint64_t memory = memory_of_site();
+
+    heap_prepare(memory / HEAP_SHARE);
+    om.cache_memory = memory / CACHE_SHARE < CACHE_MEMORY ? (uint32_t)(memory / CACHE_SHARE)
+                                                          : CACHE_MEMORY;
+    om.tmpfs_size = memory;
+    om.tmpfs_keep = memory / 128 / K_PAGESIZE;
+}
+
 /* Mapper threads -------------------------------------------------------------------- */
 
 static bool is_of_nucleus(void)
@@ -149,7 +200,7 @@ static void mapper_serve(const KnMpRequest *request, uint8_t *body, uint32_t bod
 static void *mapper_run(void *unused)
 {
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE], reply_annex[K_CMSGANNEXSIZE];
-    uint8_t *body = aligned_alloc(K_PAGESIZE, K_CMSGSIZEMAX);
+    uint8_t *body = body_new();
     KnMsgDesc answer = { .annexAddr = reply_annex };
     bool answered = false;
 
@@ -225,7 +276,7 @@ static void serve(struct server_request *request)
 
     memcpy(&ask, request->annex, sizeof ask);
     if (reply_body == NULL)
-        reply_body = aligned_alloc(K_PAGESIZE, FILE_BODY_MAX);
+        reply_body = body_new();
     if (reply_body == NULL) {
         server_reply_status(request, -ENOMEM);
         return;
@@ -248,7 +299,7 @@ static void root_mount(void)
     int error = number < 0 ? number : disk_open((unsigned)number, &disk);
 
     if (error == 0)
-        error = ext4_mount(disk, root_read_only, CACHE_MEMORY, &fs, why, sizeof why);
+        error = ext4_mount(disk, root_read_only, om.cache_memory, &fs, why, sizeof why);
     if (error == 0)
         error = om_add(&om, fs, 1);
     if (error != 0)
@@ -256,15 +307,6 @@ static void root_mount(void)
                 why);
     else if (fs->read_only && !root_read_only)
         fprintf(stderr, K_LOG_URGENT "%s can only be read\n", root_disk);
-}
-
-/* As in Linux: half of the memory, unless the mount says otherwise. */
-static uint64_t half_of_memory(void)
-{
-    const KnCap site = { 0 };
-    KnVmStat stat = { 0 };
-
-    return vmStat(&site, &stat) == K_OK ? stat.pages / 2 * K_PAGESIZE : 0;
 }
 
 static int start(void)
@@ -275,8 +317,7 @@ static int start(void)
     if (status != K_OK)
         return status;
     om_init(&om, &world);
-    om.cache_memory = CACHE_MEMORY;
-    om.tmpfs_size = half_of_memory();
+    memory_share();
     commit_timer = timerCreate(server_port(), 0);
     if (commit_timer < 0)
         return commit_timer;

@@ -62,6 +62,8 @@ struct om {
     uint64_t port, mapper_port; /* UIs of our ports */
     struct om_world *world;
     uint32_t cache_memory;      /* for each file system, bytes */
+    struct fs_store *store;     /* on the root, for tmpfs; made with the first */
+    uint64_t tmpfs_keep;        /* pages that each keeps in memory before it uses the store */
     uint64_t tmpfs_size;        /* of a tmpfs that says nothing of it, bytes; 0: no limit */
     bool     stopped;
     pthread_mutex_t segments_lock;      /* of what follows; taken last */

@@ -432,13 +432,17 @@ int om_stop(struct om *om)
     pthread_rwlock_wrlock(&om->lock);
     om->stopped = true;
     for (unsigned i = OM_SYSTEMS_MAX - 1; i > 0; i--) {
-        int error = om->systems[i] != NULL
-                        ? om->systems[i]->operations->unmount(om->systems[i]) : 0;
+        int error;
+
+        if (i == 1)
+            store_close(om->store);
+        error = om->systems[i] != NULL ? om->systems[i]->operations->unmount(om->systems[i]) : 0;
 
         om->systems[i] = NULL;
         if (first == 0)
             first = error;
     }
+    om->store = NULL;
     memset(om->mounts, 0, sizeof om->mounts);
     pthread_rwlock_unlock(&om->lock);
     return first;

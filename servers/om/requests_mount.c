@@ -148,6 +148,23 @@ static int ext4_attach(struct om *om, const char *source, const struct attach_op
     return error;
 }
 
+/* Without a store a tmpfs has half of the memory. */
+static int tmpfs_attach(struct om *om, const struct attach_options *options, struct fs **ret)
+{
+    uint64_t size = options->size;
+    int error;
+
+    if (om->store == NULL && om->systems[1] != NULL && !om->systems[1]->read_only &&
+        om->tmpfs_keep != 0)
+        om->store = store_open(om->systems[1]);
+    if (size == 0)
+        size = om->store != NULL ? om->tmpfs_size : om->tmpfs_size / 2;
+    error = tmpfs_mount(size, options->mode, ret);
+    if (error == 0 && om->store != NULL)
+        tmpfs_use_store(*ret, om->store, om->tmpfs_keep);
+    return error;
+}
+
 /* Without the lock of any file system, and with om's own for writing. */
 int serve_attach(struct serving *serving)
 {
@@ -167,8 +184,7 @@ int serve_attach(struct serving *serving)
     if (error != 0)
         return error;
     if (strcmp(options.type, "tmpfs") == 0)
-        error = tmpfs_mount(options.size != 0 ? options.size : serving->om->tmpfs_size,
-                            options.mode, &fs);
+        error = tmpfs_attach(serving->om, &options, &fs);
     else if (strcmp(options.type, "ext4") == 0)
         error = ext4_attach(serving->om, source, &options, &fs);
     else

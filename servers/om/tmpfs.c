@@ -137,7 +137,7 @@ static void size_set(struct fs *fs, struct node *node, uint64_t size)
     if (size < node->attributes.size) {
         pages_free(tmpfs_of(fs), node, (size + PAGE - 1) / PAGE, UINT64_MAX);
         if (size % PAGE != 0)
-            page_clear(node, size, PAGE - size % PAGE);
+            page_clear(tmpfs_of(fs), node, size, PAGE - size % PAGE);
     }
     node->attributes.size = size;
     touch(fs, node, TIME_MODIFY | TIME_CHANGE);
@@ -445,12 +445,14 @@ static int tmpfs_pull(struct fs *fs, fs_id id, uint64_t offset, void *data, size
     for (size_t done = 0, step; done < length; done += step) {
         uint64_t at = offset + done;
         size_t place = page_find(node, at / PAGE);
+        uint8_t page[PAGE] = { 0 };
 
         step = PAGE - at % PAGE < length - done ? PAGE - at % PAGE : length - done;
-        if (page_exists(node, place, at / PAGE) && node->pages[place].data != NULL)
-            memcpy((uint8_t *)data + done, node->pages[place].data + at % PAGE, step);
-        else
-            memset((uint8_t *)data + done, 0, step);
+        if (page_exists(node, place, at / PAGE))
+            error = page_read(tmpfs_of(fs), &node->pages[place], page);
+        if (error != 0)
+            return error;
+        memcpy((uint8_t *)data + done, page + at % PAGE, step);
     }
     *ret_length = length;
     return 0;
@@ -498,13 +500,8 @@ static int page_push(struct fs *fs, struct node *node, uint64_t offset, const ui
 
     if (!page_exists(node, place, offset / PAGE))
         error = page_count_add(tmpfs_of(fs), node, place, offset / PAGE);
-    if (error == 0 && node->pages[place].data == NULL) {
-        node->pages[place].data = calloc(1, PAGE);
-        if (node->pages[place].data == NULL)
-            error = -ENOMEM;
-    }
     if (error == 0)
-        memcpy(node->pages[place].data + offset % PAGE, data, length);
+        error = page_write(tmpfs_of(fs), &node->pages[place], offset % PAGE, data, length);
     return error;
 }
 
@@ -536,11 +533,11 @@ static void hole_punch(struct fs *fs, struct node *node, uint64_t offset, uint64
     uint64_t first = (offset + PAGE - 1) / PAGE, last = end / PAGE;
 
     if (first > last) {
-        page_clear(node, offset, end - offset);
+        page_clear(tmpfs_of(fs), node, offset, end - offset);
         return;
     }
-    page_clear(node, offset, first * PAGE - offset);
-    page_clear(node, last * PAGE, end - last * PAGE);
+    page_clear(tmpfs_of(fs), node, offset, first * PAGE - offset);
+    page_clear(tmpfs_of(fs), node, last * PAGE, end - last * PAGE);
     pages_free(tmpfs_of(fs), node, first, last);
 }
 
@@ -651,6 +648,12 @@ static const struct fs_operations tmpfs_operations = {
     .statfs = tmpfs_statfs,
     .unmount = tmpfs_unmount,
 };
+
+void tmpfs_use_store(struct fs *fs, struct fs_store *store, uint64_t pages)
+{
+    tmpfs_of(fs)->store = store;
+    tmpfs_of(fs)->kept_max = pages;
+}
 
 int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret)
 {

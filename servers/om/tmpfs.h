@@ -11,9 +11,12 @@
 #define NODES_MAX (1u << 24)
 #define FIRST_COOKIE 2u                 /* 0 and 1 are "." and ".." */
 
+/* A page of a file. Without data and stored it is counted, but nothing was pushed out. */
 struct page {
     uint64_t index;
-    uint8_t *data;                      /* NULL: counted, but nothing was pushed out */
+    uint8_t *data;
+    uint32_t slot;                      /* in the store, if `stored` */
+    bool     stored;
 };
 
 struct entry {
@@ -46,6 +49,8 @@ struct tmpfs {
     struct entry **buckets;
     uint32_t bucket_count, entry_count;
     uint64_t pages_max, pages_used;     /* max 0: no limit */
+    struct fs_store *store;             /* NULL: all pages stay in memory */
+    uint64_t kept, kept_max;            /* pages in memory; more go to the store */
 };
 
 enum { TIME_ACCESS = 1, TIME_MODIFY = 2, TIME_CHANGE = 4 };
@@ -83,7 +88,10 @@ int page_count_add(struct tmpfs *tmpfs, struct node *node, size_t place, uint64_
 /* Pages [start, end) go. */
 void pages_free(struct tmpfs *tmpfs, struct node *node, uint64_t start, uint64_t end);
 /* Zero some bytes of one page, if it is here. */
-void page_clear(struct node *node, uint64_t offset, uint64_t length);
+void page_clear(struct tmpfs *tmpfs, struct node *node, uint64_t offset, uint64_t length);
+/* The contents of a page, and new ones for `length` bytes at `start` in it. */
+int page_read(struct tmpfs *tmpfs, const struct page *page, void *data);
+int page_write(struct tmpfs *tmpfs, struct page *page, size_t start, const void *data, size_t length);
 void node_free(struct tmpfs *tmpfs, struct node *node);
 int node_new(struct tmpfs *tmpfs, const struct fs_new *new_node, struct node **ret);
 void node_free_if_unused(struct tmpfs *tmpfs, struct node *node);

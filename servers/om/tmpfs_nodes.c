@@ -64,10 +64,72 @@ int page_count_add(struct tmpfs *tmpfs, struct node *node, size_t place, uint64_
     }
     memmove(&node->pages[place + 1], &node->pages[place],
             (node->page_count - place) * sizeof *node->pages);
-    node->pages[place] = (struct page){ index, NULL };
+    node->pages[place] = (struct page){ .index = index };
     node->page_count++;
     tmpfs->pages_used++;
     return 0;
+}
+
+/* Its contents go. */
+static void page_empty(struct tmpfs *tmpfs, struct page *page)
+{
+    if (page->stored)
+        tmpfs->store->free(tmpfs->store, page->slot);
+    tmpfs->kept -= page->data != NULL;
+    free(page->data);
+    page->data = NULL;
+    page->stored = false;
+}
+
+int page_read(struct tmpfs *tmpfs, const struct page *page, void *data)
+{
+    if (page->stored)
+        return tmpfs->store->read(tmpfs->store, page->slot, data);
+    if (page->data != NULL)
+        memcpy(data, page->data, PAGE);
+    else
+        memset(data, 0, PAGE);
+    return 0;
+}
+
+/* Memory for the page, unless there is a store and enough is kept already. */
+static uint8_t *page_memory(struct tmpfs *tmpfs)
+{
+    uint8_t *data;
+
+    if (tmpfs->store != NULL && tmpfs->kept >= tmpfs->kept_max)
+        return NULL;
+    data = malloc(PAGE);
+    tmpfs->kept += data != NULL;
+    return data;
+}
+
+int page_write(struct tmpfs *tmpfs, struct page *page, size_t start, const void *data, size_t length)
+{
+    uint8_t whole[PAGE];
+    uint32_t slot;
+    int error;
+
+    if (page->data != NULL) {
+        memcpy(page->data + start, data, length);
+        return 0;
+    }
+    error = page_read(tmpfs, page, whole);
+    if (error != 0)
+        return error;
+    memcpy(whole + start, data, length);
+    page_empty(tmpfs, page);
+    page->data = page_memory(tmpfs);
+    if (page->data != NULL) {
+        memcpy(page->data, whole, PAGE);
+        return 0;
+    }
+    error = tmpfs->store != NULL ? tmpfs->store->write(tmpfs->store, whole, &slot) : -ENOMEM;
+    if (error == 0) {
+        page->slot = slot;
+        page->stored = true;
+    }
+    return error;
 }
 
 /* Pages [start, end) go. */
@@ -78,20 +140,22 @@ void pages_free(struct tmpfs *tmpfs, struct node *node, uint64_t start, uint64_t
     if (first == last)
         return;
     for (size_t i = first; i < last; i++)
-        free(node->pages[i].data);
+        page_empty(tmpfs, &node->pages[i]);
     memmove(&node->pages[first], &node->pages[last],
             (node->page_count - last) * sizeof *node->pages);
     node->page_count -= last - first;
     tmpfs->pages_used -= last - first;
 }
 
-/* Zero some bytes of one page, if it is here. */
-void page_clear(struct node *node, uint64_t offset, uint64_t length)
+/* Zero some bytes of one page, if it is here. A store that fails leaves them: it is broken. */
+void page_clear(struct tmpfs *tmpfs, struct node *node, uint64_t offset, uint64_t length)
 {
+    static const uint8_t zeros[PAGE];
     size_t place = page_find(node, offset / PAGE);
 
-    if (length != 0 && page_exists(node, place, offset / PAGE) && node->pages[place].data != NULL)
-        memset(node->pages[place].data + offset % PAGE, 0, length);
+    if (length != 0 && page_exists(node, place, offset / PAGE) &&
+        (node->pages[place].data != NULL || node->pages[place].stored))
+        page_write(tmpfs, &node->pages[place], offset % PAGE, zeros, length);
 }
 
 /* Nodes ------------------------------------------------------------------------- */

@@ -302,6 +302,33 @@ Test(mapper, files_without_names_that_are_held_at_the_end_go)
     cr_assert_eq(file_unlink("f"), 0);
 }
 
+Test(mapper, a_tmpfs_puts_pages_on_the_disk_and_leaves_nothing_there)
+{
+    struct file_statfs before, after;
+    struct fs *root = om.systems[1], *fs;
+    uint64_t key;
+    fs_id id;
+
+    om.tmpfs_keep = 3;
+    root->operations->statfs(root, &before);
+    cr_assert_eq(tmpfs_mount(0, 0755, &fs), 0);
+    om.store = store_open(root);
+    tmpfs_use_store(fs, om.store, om.tmpfs_keep);
+    cr_assert_eq(om_add(&om, fs, 0), 0);
+    cr_assert_eq(file_make(fs, "f", S_IFREG | 0644, &id), 0);
+    key = OM_KEY(fs->number, id);
+    for (unsigned i = 0; i < 16; i++) {
+        fill('A' + (int)i);
+        cr_assert_eq(ask(K_MP_PUSHOUT, key, i * 65536, 65536, 1 << 20, 0, 0), K_OK);
+    }
+    root->operations->statfs(root, &after);
+    cr_assert_leq(after.blocks_free + (1 << 20) / before.block_size - 20, before.blocks_free);
+    for (unsigned i = 0; i < 16; i++) {
+        cr_assert_eq(ask(K_MP_PULLIN, key, i * 65536, 65536, 1 << 20, 0, 0), K_OK);
+        cr_assert(body[0] == 'A' + i && body[65535] == 'A' + i);
+    }
+}
+
 Test(mapper, random_requests_do_no_harm)
 {
     uint64_t keys[8], answered = 0;

@@ -157,3 +157,65 @@ Test(tmpfs, a_directory_moved_knows_its_parent)
     cr_assert_eq(parent, fs->root);
     cr_assert_eq(file_remove(fs, "b"), -ENOTEMPTY);
 }
+
+/* A store that keeps its pages in an array, and can be full. */
+static uint8_t store_pages[64][4096];
+static bool store_used[64];
+static uint32_t store_limit;
+
+static int store_write(struct fs_store *store, const void *page, uint32_t *ret_slot)
+{
+    (void)store;
+    for (uint32_t i = 0; i < store_limit; i++)
+        if (!store_used[i]) {
+            memcpy(store_pages[i], page, 4096);
+            store_used[i] = true;
+            *ret_slot = i;
+            return 0;
+        }
+    return -ENOSPC;
+}
+
+static int store_read(struct fs_store *store, uint32_t slot, void *page)
+{
+    (void)store;
+    cr_assert(store_used[slot]);
+    memcpy(page, store_pages[slot], 4096);
+    return 0;
+}
+
+static void store_free(struct fs_store *store, uint32_t slot)
+{
+    (void)store;
+    cr_assert(store_used[slot]);
+    store_used[slot] = false;
+}
+
+Test(tmpfs, pages_beyond_what_is_kept_go_to_the_store_and_come_back)
+{
+    struct fs_store store = { store_write, store_read, store_free };
+    uint8_t bytes[40 * 4096], back[sizeof bytes];
+    fs_id id = make("f", S_IFREG | 0644);
+    unsigned used = 0;
+
+    store_limit = 64;
+    tmpfs_use_store(fs, &store, 5);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i / 100 + i);
+    cr_assert_eq(file_write(fs, id, 0, bytes, sizeof bytes), 0);
+    memset(bytes + 70000, 'x', 9000);
+    cr_assert_eq(file_write(fs, id, 70000, bytes + 70000, 9000), 0);
+    cr_assert_eq(file_read(fs, id, 0, back, sizeof back), (int)sizeof back);
+    cr_assert(memcmp(bytes, back, sizeof back) == 0);
+    for (unsigned i = 0; i < 64; i++)
+        used += store_used[i];
+    cr_assert_eq(used, 35);
+    cr_assert_eq(file_truncate(fs, id, 100001), 0);
+    cr_assert_eq(file_truncate(fs, id, sizeof bytes), 0);
+    memset(bytes + 100001, 0, sizeof bytes - 100001);
+    cr_assert_eq(file_read(fs, id, 0, back, sizeof back), (int)sizeof back);
+    cr_assert(memcmp(bytes, back, sizeof back) == 0);
+    cr_assert_eq(file_remove(fs, "f"), 0);
+    for (unsigned i = 0; i < 64; i++)
+        cr_assert_not(store_used[i]);
+}
