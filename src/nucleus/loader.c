@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <host/supervisor.h>
 #include "actor.h"
@@ -40,7 +41,7 @@ enum { SEGMENT_EXECUTE = 1, SEGMENT_WRITE = 2, SEGMENT_READ = 4 };
 #define PIE_BASE       0x555555000000ull
 #define STACK_DEFAULT  (1u << 20)
 #define STACK_TOP      (K_USERTOP - 0x10000)
-#define ARGUMENTS_MAX  32768 /* bytes of strings and vectors */
+#define ARGUMENTS_MAX  (1u << 20) /* bytes of strings and vectors */
 
 /* The auxiliary vector's keys, as Linux programs know them. */
 enum {
@@ -184,6 +185,8 @@ static int check_segments(struct loading *loading)
     return K_OK;
 }
 
+static size_t arguments_size(const struct loader_program *program);
+
 /* Programs of a supervisor actor lie in its area, others where Linux would put them. */
 static int choose_places(struct loading *loading)
 {
@@ -192,6 +195,7 @@ static int choose_places(struct loading *loading)
     bool supervisor = loading->actor->privilege == K_SUPACTOR;
     uint64_t size =
         loading->program->stack_size == 0 ? STACK_DEFAULT : page_up(loading->program->stack_size);
+    size += page_up(arguments_size(loading->program));
     loading->stack_top = supervisor ? page_down(top) - PAGE_SIZE : STACK_TOP;
     loading->stack_bottom = loading->stack_top - size;
     if (loading->header.type == ELF_DYN)
@@ -248,7 +252,8 @@ static int load_segments(struct loading *loading)
 
 /* The top of the stack, built from its end downwards in a buffer. */
 struct stack {
-    uint8_t bytes[ARGUMENTS_MAX];
+    uint8_t *bytes;
+    size_t size;
     size_t used;  /* at the end of <bytes> */
     uint64_t top; /* the address of the end */
     bool overflow;
@@ -256,12 +261,12 @@ struct stack {
 
 static uint64_t push(struct stack *stack, const void *bytes, size_t size)
 {
-    if (size > sizeof stack->bytes - stack->used) {
+    if (size > stack->size - stack->used) {
         stack->overflow = true;
         return 0;
     }
     stack->used += size;
-    memcpy(stack->bytes + sizeof stack->bytes - stack->used, bytes, size);
+    memcpy(stack->bytes + stack->size - stack->used, bytes, size);
     return stack->top - stack->used;
 }
 
@@ -289,7 +294,18 @@ static size_t count_strings(const char *const *strings)
     return count;
 }
 
-#define STRINGS_MAX 512
+#define STRINGS_MAX 4096
+
+/* Room for strings, pointers to them, and the rest that a program finds. */
+static size_t arguments_size(const struct loader_program *program)
+{
+    size_t size = 4096;
+    for (size_t i = 0; program->argv != NULL && program->argv[i] != NULL; i++)
+        size += strlen(program->argv[i]) + 1 + sizeof(uint64_t);
+    for (size_t i = 0; program->envp != NULL && program->envp[i] != NULL; i++)
+        size += strlen(program->envp[i]) + 1 + sizeof(uint64_t);
+    return size;
+}
 
 /* Where the program finds its own program headers; 0: they are not loaded. */
 static uint64_t headers_address(const struct loading *loading)
@@ -346,7 +362,6 @@ static void push_pointers(struct stack *stack, const uint64_t *pointers, size_t 
 
 static int build_stack(struct loading *loading, uint64_t *ret_sp)
 {
-    static struct stack stack;
     uint64_t arguments[STRINGS_MAX], environment[STRINGS_MAX];
     const struct loader_program *program = loading->program;
     size_t argc = count_strings(program->argv), envc = count_strings(program->envp);
@@ -354,7 +369,12 @@ static int build_stack(struct loading *loading, uint64_t *ret_sp)
         return refuse(loading, K_ETOOMUCH, "too many arguments");
     uint8_t secret[16];
     random_bytes(secret, sizeof secret);
-    stack = (struct stack){ .top = loading->stack_top };
+    struct stack stack = { .top = loading->stack_top, .size = arguments_size(program) };
+    if (stack.size > ARGUMENTS_MAX)
+        return refuse(loading, K_ETOOMUCH, "its arguments are too long");
+    stack.bytes = malloc(stack.size);
+    if (stack.bytes == NULL)
+        return refuse(loading, K_ENOMEM, "no memory for its arguments");
     uint64_t name = push_string(&stack, program->name);
     uint64_t platform = push_string(&stack, "x86_64");
     uint64_t random = push(&stack, secret, sizeof secret);
@@ -371,12 +391,12 @@ static int build_stack(struct loading *loading, uint64_t *ret_sp)
     push_pointers(&stack, environment, envc);
     push_pointers(&stack, arguments, argc);
     push_word(&stack, argc);
-    if (stack.overflow)
-        return refuse(loading, K_ETOOMUCH, "its arguments are too long");
+    ASSERT(!stack.overflow);
     ASSERT((stack.top - stack.used) % 16 == 0);
     *ret_sp = stack.top - stack.used;
     int status = vm_copy_out(NULL, loading->actor, *ret_sp,
-                             stack.bytes + sizeof stack.bytes - stack.used, stack.used);
+                             stack.bytes + stack.size - stack.used, stack.used);
+    free(stack.bytes);
     return status == K_OK ? K_OK : refuse(loading, status, "no memory for its stack");
 }
 

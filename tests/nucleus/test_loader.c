@@ -204,7 +204,7 @@ Test(loader, the_same_program_runs_as_a_supervisor_actor)
 
 Test(loader, arguments_that_are_too_long_are_refused)
 {
-    static char large[40000];
+    static char large[1 << 20];
     memset(large, 'x', sizeof large - 1);
     const char *argv[] = { large, NULL };
     build();
