@@ -6,6 +6,8 @@
 
 #include "trace.h"
 
+#include "trace_open.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -68,6 +70,7 @@ struct trace {
     struct running *running;    /* [h] one for each CPU */
     char (*names)[NAME_SIZE];   /* [h] by actor */
     size_t name_count;          /* [h] */
+    struct trace_open open;     /* [h] */
     FILE *file;                 /* [h] */
     bool first;                 /* [h] no record was written yet */
     pthread_t helper;
@@ -244,6 +247,24 @@ static void print_slice(struct trace *trace, unsigned cpu, uint64_t until_ns)
             (unsigned)(length_ns % 1000), running->actor, running->thread);
 }
 
+/* The beginning of a call, or its end, may have been dropped. */
+static void print_call_end(struct trace *trace, const struct record *record)
+{
+    print_head(trace, "", "call", "E", record->actor, record->thread, record->time_ns);
+    fputs(",\"args\":{", trace->file);
+    if (record->kind == RECORD_CALL_END)
+        fprintf(trace->file, "\"result\":%" PRId64, record->result);
+    fputs("}}", trace->file);
+}
+
+static void print_call_begin(struct trace *trace, const struct record *record)
+{
+    if (trace_open_begin(&trace->open, record->actor, record->thread))
+        print_call_end(trace, record);
+    print_head(trace, record->call, "call", "B", record->actor, record->thread, record->time_ns);
+    fputs("}", trace->file);
+}
+
 static void print_record(struct trace *trace, const struct record *record)
 {
     static const char *const accesses[] = { "read", "write", "execute" };
@@ -265,12 +286,11 @@ static void print_record(struct trace *trace, const struct record *record)
         trace->running[record->cpu] = (struct running){ actor, thread, time_ns };
         break;
     case RECORD_CALL_BEGIN:
-        print_head(trace, record->call, "call", "B", actor, thread, time_ns);
-        fputs("}", file);
+        print_call_begin(trace, record);
         break;
     case RECORD_CALL_END:
-        print_head(trace, "", "call", "E", actor, thread, time_ns);
-        fprintf(file, ",\"args\":{\"result\":%" PRId64 "}}", record->result);
+        if (trace_open_end(&trace->open, actor, thread))
+            print_call_end(trace, record);
         break;
     case RECORD_MESSAGE_SENT:
         print_head(trace, "message", "message", "s", actor, thread, time_ns);
@@ -325,6 +345,7 @@ static void trace_free(struct trace *trace)
         fclose(trace->file);
     free(trace->running);
     free(trace->names);
+    trace_open_free(&trace->open);
     free(trace);
     errno = error;
 }

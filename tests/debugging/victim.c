@@ -6,6 +6,7 @@
  *     smash    writes over its stack and returns             big      faults with much memory in use
  *     stack    recurses without end                          exit     ends of itself, after many calls
  *     error    makes a call that is refused, and waits     wait     waits: somebody looks at it
+ *     error-then-exit  ends after that                        storm    ends after very many calls
  */
 #include <chorus.h>
 #include <pthread.h>
@@ -49,9 +50,9 @@ __attribute__((noinline)) static void use_memory(void)
     *(volatile int *)0x5550000000 = memory[512];
 }
 
-static void call_often(void)
+static void call_often(int times)
 {
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < times; i++)
         actorSelf(&(KnCap){ 0 });
     exit(0);
 }
@@ -77,7 +78,11 @@ __attribute__((noinline)) static void die_of(const char *what)
     else if (strcmp(what, "stack") == 0)
         zero = recurse(1);
     else if (strcmp(what, "exit") == 0)
-        call_often();
+        call_often(1000);
+    else if (strcmp(what, "storm") == 0)
+        call_often(1000000);
+    else if (strcmp(what, "error-then-exit") == 0)
+        exit(0);
     else
         sleep_here(NULL);
     zero = 2; /* so that the calls above are no jumps */
@@ -100,7 +105,7 @@ int main(int argc, char **argv)
     pthread_t thread;
     KnUniqueId ui;
     portCreate(K_MYACTOR, &ui);
-    if (argc > 1 && strcmp(argv[1], "error") == 0)
+    if (argc > 1 && strncmp(argv[1], "error", 5) == 0)
         portDelete(K_MYACTOR, 12345);
     pthread_create(&thread, NULL, sleep_here, NULL);
     threadDelay(10000000);

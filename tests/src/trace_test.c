@@ -2,6 +2,8 @@
 
 #include "trace.h"
 
+#include "trace_open.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
@@ -108,6 +110,37 @@ Test(trace, many_events_are_written_or_counted)
     /* Besides the faults: "[", names of the process and one CPU, the count of the dropped, "]". */
     cr_expect_eq(lines + dropped, 300000u + 5u);
     cr_expect_eq(check("--complete"), 0);
+}
+
+Test(trace, calls_nest_also_when_events_are_lost)
+{
+    uint64_t dropped;
+    struct trace *trace = trace_open(path, 1);
+    trace_call_end(trace, 1, 1, 1, 0); /* its beginning was lost */
+    trace_call_begin(trace, 2, 1, 1, "first"); /* its end will be */
+    trace_call_begin(trace, 3, 1, 1, "second");
+    trace_call_begin(trace, 4, 1, 2, "of another thread");
+    trace_call_end(trace, 5, 1, 1, 7);
+    trace_call_end(trace, 6, 1, 1, 8);
+    cr_expect(trace_close(trace, &dropped));
+    cr_expect_eq(check("--complete"), 0);
+    cr_expect(file_has("\"second\""));
+    cr_expect(file_has("\"result\":7"));
+    cr_expect_not(file_has("\"result\":8"));
+}
+
+Test(trace, open_calls_of_many_threads_are_told_apart)
+{
+    struct trace_open open = { 0 };
+    cr_expect_not(trace_open_end(&open, 1, 1));
+    for (uint32_t i = 0; i < 5000; i++)
+        cr_expect_not(trace_open_begin(&open, i % 97, i));
+    for (uint32_t i = 0; i < 5000; i += 2)
+        cr_expect(trace_open_end(&open, i % 97, i));
+    for (uint32_t i = 0; i < 5000; i++)
+        cr_expect_eq(trace_open_end(&open, i % 97, i), i % 2 == 1);
+    cr_expect_eq(open.count, 0u);
+    trace_open_free(&open);
 }
 
 Test(trace, after_a_crash_only_the_end_is_missing)
