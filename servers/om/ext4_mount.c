@@ -414,6 +414,17 @@ static void sizes_set(struct ext4 *ext4)
     ext4->next_generation = (uint32_t)ext4_now(ext4).seconds * 2654435761u;
 }
 
+static int root_set(struct mounting *mounting)
+{
+    struct ext4_inode inode;
+    int error = ext4_inode_read(mounting->ext4, EXT2_ROOT_INO, &inode);
+
+    if (error != 0 || !LINUX_S_ISDIR(inode.large.i_mode))
+        return refuse(mounting, -EUCLEAN, "its root directory is damaged; check it with e2fsck");
+    mounting->ext4->fs.root = ext4_id(EXT2_ROOT_INO, &inode);
+    return 0;
+}
+
 static int mount_run(struct mounting *mounting)
 {
     struct ext4 *ext4 = mounting->ext4;
@@ -431,18 +442,17 @@ static int mount_run(struct mounting *mounting)
         error = journal_examine(mounting);
     if (error == 0 && mounting->read_only)
         error = descriptors_check(mounting);
-    if (error != 0)
-        return error;
-    if (!mounting->read_only) {
+    if (error == 0 && !mounting->read_only) {
         library_close(ext4);
         error = image_reopen(mounting);
-        if (error == 0)
-            error = writing_begin(mounting);
-        if (error != 0)
-            return error;
     }
-    sizes_set(ext4);
-    return 0;
+    if (error == 0)
+        error = root_set(mounting);
+    if (error == 0 && !mounting->read_only)
+        error = writing_begin(mounting);
+    if (error == 0)
+        sizes_set(ext4);
+    return error;
 }
 
 static void ext4_free(struct ext4 *ext4)
@@ -455,17 +465,6 @@ static void ext4_free(struct ext4 *ext4)
     pthread_mutex_destroy(&ext4->fs.lock);
     free(ext4->names);
     free(ext4);
-}
-
-static int root_set(struct mounting *mounting)
-{
-    struct ext4_inode inode;
-    int error = ext4_inode_read(mounting->ext4, EXT2_ROOT_INO, &inode);
-
-    if (error != 0 || !LINUX_S_ISDIR(inode.large.i_mode))
-        return refuse(mounting, -EUCLEAN, "its root directory is damaged; check it with e2fsck");
-    mounting->ext4->fs.root = ext4_id(EXT2_ROOT_INO, &inode);
-    return 0;
 }
 
 static struct ext4 *ext4_new(bool read_only)
@@ -502,8 +501,6 @@ int ext4_mount(struct blockdev *device, bool read_only, size_t memory, struct fs
         return refuse(&mounting, -ENOMEM, "there is not enough memory");
     mounting.ext4->device = device;
     error = mount_run(&mounting);
-    if (error == 0)
-        error = root_set(&mounting);
     free(mounting.place.blocks);
     if (error == 0 && !mounting.read_only) {
         pthread_mutex_lock(&mounting.ext4->fs.lock);

@@ -139,6 +139,15 @@ Test(images, damaged_structures_are_refused)
     fake_disk_free(copy);
 
     copy = fake_disk_copy(disk);
+    {
+        char output[1000];
+
+        cr_assert_eq(image_run(copy, "debugfs -w -R 'clri <2>' %s", output, sizeof output), 0);
+        expect_refused(copy, "root");
+    }
+    fake_disk_free(copy);
+
+    copy = fake_disk_copy(disk);
     super_of(copy)->s_journal_inum = 11;
     super_sign(copy);
     expect_refused(copy, "journal");
