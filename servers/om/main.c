@@ -29,7 +29,7 @@
 #define MAPPER_THREADS 6
 #define CACHE_MEMORY   (4u << 20)       /* at most, */
 #define CACHE_SHARE    32               /* and this part of the site's memory */
-#define HEAP_MAX       (6u << 20)
+#define HEAP_MAX       (2u << 20)
 #define HEAP_SHARE     16               /* what the heap is made ready for at the start */
 #define COMMIT_AFTER   5000000000ll     /* ns */
 
