@@ -52,6 +52,8 @@ struct actor {
     struct wait_queue any_receivers; /* threads that receive from any enabled port */
     unsigned watching;               /* watches that it asked for */
     unsigned groups;                 /* that it made */
+    int64_t usage_window; /* the window of time that <usage> is of, */
+    KnTime usage;         /* its CPU time in it: sched.c */
     int64_t log_paid_until; /* its log lines so far are paid for until then, see system.c */
     size_t queued;          /* bytes, see ACTOR_QUEUED_MAX */
 };

@@ -29,6 +29,7 @@ struct user_cpu {
     bool preempting; /* the machine was asked for it */
     bool yield;
     bool idle;       /* the machine was told so */
+    bool light;      /* <running> went before its equals, see below */
     int64_t started; /* when <running> came here */
     int64_t idle_since;
 };
@@ -44,7 +45,62 @@ static struct {
     int event_cpu;
     int64_t deadline;
     KnTime idle_time;
+    int64_t light_window; /* the window that <light_time> is of */
+    KnTime light_time;    /* used by threads that went before their equals */
 } sched;
+
+/* ---- light actors ----
+ *
+ * Among round-robin threads of one priority, one that was woken goes before its equals, and takes
+ * the CPU from one that is no longer light, if its actor has used little CPU time lately: an
+ * editor's key is not answered behind a hundred computing threads. It is no way to get more of the
+ * CPU: an actor is light up to SCHED_LIGHT in a window of SCHED_WINDOW, and all light ones together
+ * up to a tenth of the site's CPUs; what goes beyond waits its turn. */
+
+static int64_t window_now(void)
+{
+    return nucleus_time() / SCHED_WINDOW;
+}
+
+static KnTime used_lately(const struct actor *actor)
+{
+    return actor->usage_window == window_now() ? actor->usage : 0;
+}
+
+static bool is_light(const struct thread *thread)
+{
+    KnTime by_light = sched.light_window == window_now() ? sched.light_time : 0;
+    return thread->sched.schedClass == K_SCHED_RR && used_lately(thread->actor) < SCHED_LIGHT &&
+           by_light < SCHED_WINDOW / 10 * sched.cpus;
+}
+
+static void note_usage(const struct user_cpu *cpu, struct actor *actor, KnTime time)
+{
+    int64_t window = window_now();
+    actor->usage = used_lately(actor) + time;
+    actor->usage_window = window;
+    if (!cpu->light)
+        return;
+    if (sched.light_window != window)
+        sched.light_time = 0;
+    sched.light_window = window;
+    sched.light_time += time;
+}
+
+/* Has the thread on <cpu> to go because <best>, its equal, is light? In *ret_at: when, INT64_MAX
+ * if not for that reason. */
+static bool gives_way(const struct user_cpu *cpu, const struct thread *thread,
+                      const struct thread *best, int64_t *ret_at)
+{
+    *ret_at = INT64_MAX;
+    if (!best->light || thread->sched.schedClass != K_SCHED_RR)
+        return false;
+    int64_t run = nucleus_time() - cpu->started;
+    if (used_lately(thread->actor) + run < SCHED_LIGHT)
+        return false;
+    *ret_at = cpu->started + SCHED_LIGHT_PATIENCE;
+    return run >= SCHED_LIGHT_PATIENCE;
+}
 
 static void run_queue_init(struct run_queue *queue)
 {
@@ -82,22 +138,43 @@ static struct run_queue *queue_of(const struct thread *thread)
     return thread->bound < 0 ? &sched.anywhere : &sched.bound[thread->bound];
 }
 
-void sched_enqueue(struct thread *thread, bool at_head)
+enum place { AT_TAIL, AT_HEAD, BEHIND_LIGHT };
+
+static void insert(struct list *list, struct thread *thread, enum place place)
+{
+    struct list *before = place == AT_TAIL ? list : list->next;
+    while (place == BEHIND_LIGHT && before != list &&
+           LIST_OWNER(before, struct thread, run_link)->light)
+        before = before->next;
+    list_insert_before(before, &thread->run_link);
+}
+
+static void enqueue(struct thread *thread, enum place place, bool light)
 {
     ASSERT(thread->state == THREAD_READY && list_is_empty(&thread->run_link));
     struct run_queue *queue = queue_of(thread);
     int priority = thread->sched.priority;
     sched.order++;
-    thread->ready_order = at_head ? -sched.order : sched.order;
+    thread->ready_order = place == AT_TAIL ? sched.order : -sched.order;
+    thread->light = light;
+    thread->queued_order = sched.order;
     thread->waker_cpu = sched.event_cpu;
     thread->spread_at = nucleus_time() + SCHED_SPREAD_AFTER;
-    if (at_head)
-        list_prepend(&queue->lists[priority], &thread->run_link);
-    else
-        list_append(&queue->lists[priority], &thread->run_link);
+    insert(&queue->lists[priority], thread, place);
     queue->bitmap[priority / 64] |= 1ull << priority % 64;
     queue->count++;
     sched.ready++;
+}
+
+void sched_enqueue(struct thread *thread)
+{
+    enqueue(thread, AT_TAIL, false);
+}
+
+void sched_enqueue_woken(struct thread *thread)
+{
+    bool light = is_light(thread);
+    enqueue(thread, light ? BEHIND_LIGHT : AT_TAIL, light);
 }
 
 void sched_dequeue(struct thread *thread)
@@ -113,13 +190,39 @@ void sched_dequeue(struct thread *thread)
     sched.ready--;
 }
 
+/* Where it would be if it had not been light: by order of time, as far as a short look goes. */
+static void demote(struct list *list, struct thread *thread)
+{
+    struct list *place = list;
+    thread->light = false;
+    thread->ready_order = thread->queued_order;
+    list_remove(&thread->run_link);
+    for (int looks = 0; looks < 64 && place->previous != list; looks++) {
+        struct thread *other = LIST_OWNER(place->previous, struct thread, run_link);
+        if (other->light || other->ready_order < thread->ready_order)
+            break;
+        place = place->previous;
+    }
+    list_insert_before(place, &thread->run_link);
+}
+
+/* Threads that were light when they were woken, and whose actors are not any more, lose their place
+ * when their turn comes. */
+static struct thread *list_best(struct list *list)
+{
+    struct thread *first = LIST_OWNER(list->next, struct thread, run_link);
+    while (first->light && !is_light(first)) {
+        demote(list, first);
+        first = LIST_OWNER(list->next, struct thread, run_link);
+    }
+    return first;
+}
+
 static struct thread *queue_best(struct run_queue *queue)
 {
     for (int word = 0; word < PRIORITIES / 64; word++)
-        if (queue->bitmap[word] != 0) {
-            int priority = word * 64 + __builtin_ctzll(queue->bitmap[word]);
-            return LIST_OWNER(queue->lists[priority].next, struct thread, run_link);
-        }
+        if (queue->bitmap[word] != 0)
+            return list_best(&queue->lists[word * 64 + __builtin_ctzll(queue->bitmap[word])]);
     return NULL;
 }
 
@@ -148,6 +251,7 @@ void sched_account(struct thread *thread)
     if (cpu->running != thread || thread->state != THREAD_RUNNING)
         return;
     int64_t now = nucleus_time();
+    note_usage(cpu, thread->actor, now - cpu->started);
     thread->cpu_time += now - cpu->started;
     thread->slice_left -= now - cpu->started;
     cpu->started = now;
@@ -170,7 +274,7 @@ void sched_change(struct thread *thread, const KnSched *parameters, int bound)
     thread->sched = *parameters;
     thread->bound = bound;
     if (queued)
-        sched_enqueue(thread, false);
+        sched_enqueue(thread);
     if (bound >= 0 && bound != thread->cpu)
         sched_recall(thread);
 }
@@ -181,15 +285,15 @@ void sched_yield_thread(struct thread *thread)
 }
 
 /* Put a running thread back into its queue. */
-static void make_ready(struct thread *thread, bool at_head)
+static void make_ready(struct thread *thread, enum place place)
 {
     sched_account(thread);
-    if (!at_head || thread->slice_left <= 0)
+    if (place == AT_TAIL || thread->slice_left <= 0)
         thread->slice_left = thread->sched.slice;
     thread_set_state(thread, THREAD_READY);
-    if (at_head && thread->stopped == 0) {
+    if (place != AT_TAIL && thread->stopped == 0) {
         sched_dequeue(thread);
-        sched_enqueue(thread, true);
+        enqueue(thread, place, false);
     }
 }
 
@@ -208,19 +312,21 @@ static bool may_stay(int number, struct thread *thread)
     if (thread->state != THREAD_RUNNING)
         return false;
     if (thread->stopped != 0 || (thread->bound >= 0 && thread->bound != number)) {
-        make_ready(thread, false);
+        make_ready(thread, AT_TAIL);
         return false;
     }
     struct thread *best = best_for(number);
     if (best == NULL || best->sched.priority > thread->sched.priority)
         return true;
-    if (best->sched.priority < thread->sched.priority) {
-        make_ready(thread, true);
-        return false;
-    }
-    if (!yield && !slice_is_over(cpu, thread))
+    int64_t way_at;
+    if (best->sched.priority < thread->sched.priority)
+        make_ready(thread, AT_HEAD);
+    else if (yield || slice_is_over(cpu, thread))
+        make_ready(thread, AT_TAIL);
+    else if (gives_way(cpu, thread, best, &way_at))
+        make_ready(thread, BEHIND_LIGHT);
+    else
         return true;
-    make_ready(thread, false);
     return false;
 }
 
@@ -238,6 +344,7 @@ static void leave(struct user_cpu *cpu)
     if (thread == NULL)
         return;
     int64_t now = nucleus_time();
+    note_usage(cpu, thread->actor, now - cpu->started);
     thread->cpu_time += now - cpu->started;
     cpu->started = now;
     if (thread->state == THREAD_WAITING)
@@ -252,6 +359,7 @@ static void take(int number, struct thread *thread)
     thread_set_state(thread, THREAD_RUNNING);
     cpu->running = thread;
     cpu->started = nucleus_time();
+    cpu->light = thread->light;
     thread->cpu = number;
     thread->switches++;
     nucleus_counters.switches++;
@@ -380,10 +488,13 @@ static void preempt_for_equal(int number)
     struct thread *best = best_for(number);
     if (best == NULL || best->sched.priority > thread->sched.priority)
         return;
-    if (slice_is_over(cpu, thread))
+    int64_t way_at;
+    if (slice_is_over(cpu, thread) || gives_way(cpu, thread, best, &way_at)) {
         sched_recall(thread);
-    else
-        want_deadline(cpu->started + thread->slice_left);
+        return;
+    }
+    want_deadline(cpu->started + thread->slice_left);
+    want_deadline(way_at);
 }
 
 static void fill_freed_cpus(void)

@@ -6,6 +6,10 @@
 
 #define SCHED_SLICE_DEFAULT 10000000 /* ns */
 #define SCHED_SLICE_LEAST   100000   /* shorter ones would be spent on switching */
+/* An actor that used less CPU time than SCHED_LIGHT in this window of time is light, see sched.c. */
+#define SCHED_WINDOW 100000000
+#define SCHED_LIGHT 10000000
+#define SCHED_LIGHT_PATIENCE 1000000 /* what one that is not light may run before it gives way */
 /* How long a woken thread waits for its waker's CPU before an idle one takes it: about what waking
  * an idle CPU costs. */
 #define SCHED_SPREAD_AFTER  50000
@@ -14,7 +18,8 @@ void sched_init(int cpus);
 int sched_cpu_count(void);
 
 /* For thread_set_state only. */
-void sched_enqueue(struct thread *thread, bool at_head);
+void sched_enqueue(struct thread *thread);
+void sched_enqueue_woken(struct thread *thread); /* it waited, or is new */
 void sched_dequeue(struct thread *thread);
 
 /* The machine gave <thread> back on <cpu> (-1: it was lost and has come back). False: it is dead;

@@ -27,11 +27,16 @@ static const unsigned may_follow[] = {
 void thread_set_state(struct thread *thread, enum thread_state state)
 {
     ASSERT(may_follow[thread->state] & BIT(state));
+    bool was_running = thread->state == THREAD_RUNNING;
     if (thread->state == THREAD_READY)
         sched_dequeue(thread);
     thread->state = state;
-    if (state == THREAD_READY && thread->stopped == 0)
-        sched_enqueue(thread, false);
+    if (state != THREAD_READY || thread->stopped != 0)
+        return;
+    if (was_running)
+        sched_enqueue(thread);
+    else
+        sched_enqueue_woken(thread);
 }
 
 static void thread_timed_out(struct deadline *deadline)
@@ -169,7 +174,7 @@ void thread_start(struct thread *thread, unsigned reasons)
     bool was_stopped = thread->stopped != 0;
     thread->stopped &= ~reasons;
     if (was_stopped && thread->stopped == 0 && thread->state == THREAD_READY)
-        sched_enqueue(thread, false);
+        sched_enqueue(thread);
 }
 
 void thread_abort(struct thread *thread)

@@ -100,6 +100,8 @@ struct thread {
     int64_t slice_left;
     int64_t spread_at; /* ready: when an idle CPU other than its waker's may take it, see sched.c */
     int waker_cpu;     /* -1: nobody's */
+    bool light;        /* ready, and goes before its equals */
+    int64_t queued_order;
     int64_t ready_order; /* in the run queues: the smaller goes first among equals */
     bool in_machine;     /* given to host_cpu_run and not come back */
 

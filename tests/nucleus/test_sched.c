@@ -86,6 +86,72 @@ Test(sched, a_slice_is_over_at_a_trap_too)
     cr_assert_eq(fake_host_preemptions, before);
 }
 
+/* ---- light actors ---- */
+
+static struct thread *round_robin(struct actor *actor)
+{
+    return thread_new_with(actor, K_SCHED_RR, K_PRIO_USER);
+}
+
+static KnTime time_of(struct thread *thread)
+{
+    sched_account(thread);
+    return thread->cpu_time;
+}
+
+Test(sched, a_key_is_not_answered_behind_a_hundred_computing_threads)
+{
+    struct actor *bomb = actor_new(K_USERACTOR);
+    struct thread *editor = round_robin(actor_new(K_USERACTOR));
+    DO(editor, threadDelay, 301 * MS);
+    for (int i = 0; i < 100; i++)
+        round_robin(bomb);
+    pass(301 * MS);
+    for (int i = 0; i < 50; i++) {
+        int64_t from = fake_host_time;
+        while (!runs(editor))
+            pass(100 * US);
+        cr_assert_leq(fake_host_time - from, SCHED_LIGHT + SCHED_LIGHT_PATIENCE + 200 * US,
+                      "%ld us", (long)(fake_host_time - from) / 1000);
+        DO(editor, threadDelay, 7 * MS);
+        pass(7 * MS);
+    }
+}
+
+/* Actors that wait just before their slice is over, beside one that computes; its share of a
+ * second. */
+static double share_beside_sleepers(int count)
+{
+    struct thread *sleeper[10], *honest = round_robin(actor_new(K_USERACTOR));
+    for (int i = 0; i < count; i++)
+        sleeper[i] = round_robin(actor_new(K_USERACTOR));
+    pass(100 * MS);
+    KnTime before = time_of(honest);
+    int64_t from = fake_host_time, since[10] = { 0 };
+    while (fake_host_time < from + 2000 * MS) {
+        pass(100 * US);
+        for (int i = 0; i < count; i++) {
+            if (!runs(sleeper[i]))
+                since[i] = fake_host_time;
+            else if (fake_host_time - since[i] >= 9500 * US)
+                DO(sleeper[i], threadDelay, 1 * US);
+        }
+    }
+    return (double)(time_of(honest) - before) / (2000.0 * MS);
+}
+
+Test(sched, an_honest_actor_keeps_its_share_beside_one_that_sleeps_in_time)
+{
+    double share = share_beside_sleepers(1);
+    cr_assert_geq(share, 0.4, "%.2f", share);
+}
+
+Test(sched, an_honest_actor_keeps_its_share_beside_many_that_sleep_in_time)
+{
+    double share = share_beside_sleepers(10);
+    cr_assert_geq(share, 0.8 / 11, "%.3f", share);
+}
+
 Test(sched, yield_lets_equals_go_first)
 {
     struct actor *actor = actor_new(K_USERACTOR);
