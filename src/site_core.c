@@ -48,9 +48,6 @@ static int signal_of(int trap_kind)
         return SIGTRAP;
     case K_TRAP_ALIGNMENT:
         return SIGBUS;
-    case K_TRAP_SYSCALL:
-    case K_TRAP_SYSCALL32:
-        return SIGSYS;
     default:
         return SIGSEGV;
     }
@@ -120,6 +117,8 @@ static void write_core(const struct core_file *core)
 
 static void on_fault(struct actor *actor, struct thread *thread, const KnThreadCtx *context, int trap_kind)
 {
+    if (trap_kind == K_TRAP_SYSCALL || trap_kind == K_TRAP_SYSCALL32)
+        return; /* its trap handler died: nothing is wrong with the actor */
     const struct site_image *image = site_load_image(actor);
     backtrace(actor, image, context, print);
     struct core_file core = {

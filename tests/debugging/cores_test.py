@@ -4,12 +4,13 @@ does not: the rest of the site goes on."""
 import glob
 import os
 import re
+import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), '../system'))
-from harness import (BUILD, Failure, await_no_children, check, expect, expect_match, main,  # noqa: E402
-                     scratch)
+from harness import (BUILD, Failure, Site, await_no_children, check, chorus, expect,  # noqa: E402
+                     expect_match, main, scratch, wait_until)
 
 DEBUG_SITE = os.path.join(BUILD, 'tests/debugging/debug-site')
 VICTIM = os.path.join(BUILD, 'tests/debugging/victim')
@@ -175,6 +176,21 @@ def the_site_outlives_many_that_fault_and_keeps_eight_cores():
     expect(len(glob.glob(folder + '/chorus-core.*')), min(deaths, 8), 'number of cores')
     if deaths < 9:
         raise Failure(f'only {deaths} actors died')
+
+
+@check
+def processes_whose_handler_died_leave_no_cores():
+    with Site('cat', options=['--name', 'handlerless'], clean=False) as site:
+        site.wait_until_up()
+        wait_until(lambda: re.search(r'^cat\b|^exe\b', chorus('ps', '--name', 'handlerless').out.decode(), re.M),
+                   'the process to be there')
+        found = re.search(r'^pm +system +(\d+)', chorus('ps', '--name', 'handlerless').out.decode(), re.M)
+        os.kill(int(found.group(1)), signal.SIGKILL)
+        site.wait_for_log('its trap handler is gone')
+        site.process.send_signal(signal.SIGTERM)
+        site.process.send_signal(signal.SIGTERM)
+        site.finish()
+        expect(glob.glob(os.path.dirname(site.log_path) + '/chorus-core.*'), [])
 
 
 main()
