@@ -28,18 +28,22 @@ struct arguments {
 struct boot_actor {
     const char *name;
     int priority;
-    bool restarts; /* when it dies, another one takes its place, and its clients go on */
+    enum {
+        RESTARTS,  /* when it dies, another one takes its place, and its clients go on */
+        ENDS_SITE, /* nothing useful can go on without it */
+        LEAVES     /* its clients get errors */
+    } death;
     void (*tell)(const struct site_options *options, struct arguments *arguments);
 };
 
 static void tell_pm(const struct site_options *options, struct arguments *arguments);
 
 static const struct boot_actor actors[] = {
-    {"console", K_PRIO_DRIVER, true, NULL},
-    {"disk", K_PRIO_DRIVER, true, NULL},
-    {"om", K_PRIO_SERVER, false, NULL},
-    {"dm", K_PRIO_SERVER, true, NULL},
-    {"pm", K_PRIO_SERVER, false, tell_pm},
+    {"console", K_PRIO_DRIVER, RESTARTS, NULL},
+    {"disk", K_PRIO_DRIVER, RESTARTS, NULL},
+    {"om", K_PRIO_SERVER, LEAVES, NULL},
+    {"dm", K_PRIO_SERVER, ENDS_SITE, NULL},
+    {"pm", K_PRIO_SERVER, ENDS_SITE, tell_pm},
 };
 enum { ACTORS = sizeof actors / sizeof *actors };
 
@@ -137,6 +141,14 @@ static bool dies_too_often(void)
 
 static void start_again(void *boot) { start_one(boot, boot_options); }
 
+/* pm closes the disk; without pm, or when it died itself, the disk is recovered at the next start. */
+static void end_site(void *unused)
+{
+    (void)unused;
+    if (!site_actors_ask_to_end(SITE_FAILED))
+        nucleus_shutdown(SITE_FAILED, 0);
+}
+
 /* Nothing is started here: the Nucleus is in the middle of the other's end. */
 static void on_gone(const struct actor *gone, int reason, const char *words)
 {
@@ -145,8 +157,13 @@ static void on_gone(const struct actor *gone, int reason, const char *words)
         if (running[i] != gone)
             continue;
         running[i] = NULL;
-        if (!actors[i].restarts || nucleus_shutting_down(NULL, NULL))
+        if (actors[i].death == LEAVES || nucleus_shutting_down(NULL, NULL))
             return;
+        if (actors[i].death == ENDS_SITE) {
+            host_log(0, "chorus: %s died; the site ends", actors[i].name);
+            host_post(end_site, NULL);
+            return;
+        }
         if (dies_too_often()) {
             host_log(0, "%s dies too often, and is not started again", actors[i].name);
             return;
