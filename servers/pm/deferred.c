@@ -47,6 +47,11 @@ void deferred_session_end(pid_t sid)
     note((struct deferred){ .kind = SESSION_END, .number = (uint64_t)sid });
 }
 
+bool deferred_is_due(void)
+{
+    return !list_is_empty(&notes);
+}
+
 bool deferred_run(void)
 {
     struct list *link = list_take_first(&notes);

@@ -16,5 +16,6 @@ void deferred_session_end(pid_t sid);
 
 /* Do one of them; false: none is left. Gives up the lock. */
 bool deferred_run(void);
+bool deferred_is_due(void);
 
 #endif

@@ -159,11 +159,10 @@ static void token_came(uint64_t number)
     }
 }
 
-void device_event(const void *annex, const KnMsgHead *head)
+void device_event(const void *annex)
 {
     const struct tty_event *event = annex;
     struct process_group *group;
-    (void)head;
     switch (event->kind) {
     case TTY_EVENT_READY: token_came(event->token); break;
     case TTY_EVENT_SIGNAL:

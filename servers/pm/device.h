@@ -14,7 +14,7 @@ int device_open_first(struct process *process, uint32_t device, uint32_t flags,
                       struct file **ret_file);
 
 /* A notification. */
-void device_event(const void *annex, const KnMsgHead *head);
+void device_event(const void *annex);
 /* The call no longer waits for notifications. */
 void device_forget(struct call *call);
 

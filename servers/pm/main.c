@@ -26,7 +26,7 @@
 #include "signals.h"
 #include "worker.h"
 
-#define WORKERS 12
+#define WORKERS 3 /* to begin with */
 #define ENVIRONMENT_MOST 256
 #define PATIENCE 1000 /* tries to open the console, 2 ms apart */
 #define RESERVE (2u << 20) /* bytes */

@@ -17,7 +17,8 @@
 #include "worker.h"
 
 #define PID_MOST 32767
-#define THREADS_MOST 65536u
+#define PLACE_BITS 18
+#define THREADS_MOST (1u << PLACE_BITS)
 #define LAST_MOMENT (NANOSECONDS / 3000) /* how long a killed process takes to be gone */
 
 struct list processes = { &processes, &processes };
@@ -75,9 +76,9 @@ unsigned process_count_of_user(uint32_t uid)
     return count;
 }
 
-/* Threads are found by their cookie: a place in this table, and how often it was used. */
+/* Threads are found by their cookie: a place in this table, below 46 random bits. Nobody but the Nucleus and us
+ * knows it, so that a message with a good one is the Nucleus's. */
 static struct thread **threads;
-static uint32_t *generations;
 static uint32_t threads_room, threads_first_free;
 
 static int threads_grow(void)
@@ -89,14 +90,21 @@ static int threads_grow(void)
     if (more == NULL)
         return -ENOMEM;
     threads = more;
-    uint32_t *counts = realloc(generations, room * sizeof *counts);
-    if (counts == NULL)
-        return -ENOMEM;
-    generations = counts;
     memset(threads + threads_room, 0, (room - threads_room) * sizeof *threads);
-    memset(generations + threads_room, 0, (room - threads_room) * sizeof *generations);
     threads_room = room;
     return 0;
+}
+
+/* Random numbers are fetched by the dozen. */
+static uint64_t secret(void)
+{
+    static uint64_t pool[32];
+    static unsigned left;
+    if (left == 0) {
+        sysRandom(pool, sizeof pool);
+        left = sizeof pool / sizeof *pool;
+    }
+    return pool[--left];
 }
 
 static int cookie_new(struct thread *thread)
@@ -111,13 +119,13 @@ static int cookie_new(struct thread *thread)
     }
     threads[place] = thread;
     threads_first_free = place + 1;
-    thread->cookie = (uint64_t)++generations[place] << 32 | place;
+    thread->cookie = secret() << PLACE_BITS | place;
     return 0;
 }
 
 static void cookie_free(uint64_t cookie)
 {
-    uint32_t place = (uint32_t)cookie;
+    uint32_t place = (uint32_t)(cookie & ((1 << PLACE_BITS) - 1));
     threads[place] = NULL;
     if (place < threads_first_free)
         threads_first_free = place;
@@ -125,7 +133,7 @@ static void cookie_free(uint64_t cookie)
 
 struct thread *thread_find_cookie(uint64_t cookie)
 {
-    uint32_t place = (uint32_t)cookie;
+    uint32_t place = (uint32_t)(cookie & ((1 << PLACE_BITS) - 1));
     if (place >= threads_room || threads[place] == NULL || threads[place]->cookie != cookie)
         return NULL;
     return threads[place];
@@ -472,6 +480,11 @@ static void finish(struct process *process)
     if (space != NULL)
         space_release(space);
     become_zombie(process);
+}
+
+bool processes_to_finish(void)
+{
+    return !list_is_empty(&finished);
 }
 
 bool processes_finish(void)

@@ -34,6 +34,7 @@ void process_end_others(struct thread *but);
 
 /* Processes whose last thread has ended: close what they held, tell the parent. Gives up the lock. */
 bool processes_finish(void);
+bool processes_to_finish(void);
 
 void process_reference(struct process *process);
 void process_release(struct process *process);

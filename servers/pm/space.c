@@ -97,6 +97,11 @@ void space_release(struct space *space)
     list_append(&doomed, &space->link);
 }
 
+bool spaces_to_finish(void)
+{
+    return !list_is_empty(&doomed);
+}
+
 bool spaces_finish(void)
 {
     struct list *link = list_take_first(&doomed);

@@ -15,6 +15,7 @@ int space_fork(struct space *old, struct space **ret_space);
 void space_release(struct space *space);
 /* Delete one actor that nobody lives in; false: there is none. */
 bool spaces_finish(void);
+bool spaces_to_finish(void);
 /* The Nucleus says that an actor is gone. */
 void space_actor_gone(uint64_t watch, int reason);
 

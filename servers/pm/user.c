@@ -28,7 +28,9 @@ int space_read(struct space *space, void *to, VmAddr from, size_t size)
         return -EFAULT;
     KnCap actor = space->actor;
     pm_unlock();
-    int status = vmCopy(&actor, from, K_MYACTOR, (VmAddr)to, size);
+    int status;
+    while ((status = vmCopy(&actor, from, K_MYACTOR, (VmAddr)to, size)) == K_EABORT)
+        ;
     pm_lock();
     return copied(status);
 }
@@ -41,7 +43,9 @@ int space_write(struct space *space, VmAddr to, const void *from, size_t size)
         return -EFAULT;
     KnCap actor = space->actor;
     pm_unlock();
-    int status = vmCopy(K_MYACTOR, (VmAddr)from, &actor, to, size);
+    int status;
+    while ((status = vmCopy(K_MYACTOR, (VmAddr)from, &actor, to, size)) == K_EABORT)
+        ;
     pm_lock();
     return copied(status);
 }
@@ -62,7 +66,9 @@ int copy_in_string(struct call *call, char *to, VmAddr from, size_t size)
         return -EFAULT;
     KnCap actor = call_process(call)->space->actor;
     pm_unlock();
-    int length = vmCopyString(&actor, from, to, size);
+    int length;
+    while ((length = vmCopyString(&actor, from, to, size)) == K_EABORT)
+        ;
     pm_lock();
     if (length == K_ETOOMUCH)
         return -ENAMETOOLONG;

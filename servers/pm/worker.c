@@ -26,6 +26,7 @@
 #include "thread.h"
 #include "waiting.h"
 
+#define WORKERS_MOST 64
 #define STACK_USED 98304 /* bytes, at most: the longest path walks are 40 KB deep */
 
 int worker_port;
@@ -58,14 +59,47 @@ void thread_kick(struct thread *thread)
 
 /* ---- answering ---- */
 
-static void answer(const KnTrapReply *reply, const void *body, uint32_t body_size)
+/* An answer is held back until the worker has something else to do: most often that is to receive the
+ * next message, and then one nucleus call does both. */
+struct held_answer {
+    bool is_held;
+    uint32_t body_size;
+    _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
+    uint8_t body[sizeof((struct call *)0)->body];
+};
+static _Thread_local struct held_answer held;
+
+static KnMsgDesc held_message(void)
 {
-    _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
-    memcpy(annex, reply, sizeof *reply);
-    KnMsgDesc message = { .bodySize = body_size, .bodyAddr = (void *)body, .annexAddr = annex };
+    return (KnMsgDesc){ .bodySize = held.body_size, .bodyAddr = held.body,
+                        .annexAddr = held.annex };
+}
+
+static void answer_now(void)
+{
+    if (!held.is_held)
+        return;
+    KnMsgDesc message = held_message();
+    held.is_held = false;
     int status = ipcReply(&message);
     if (status < 0 && status != K_EUNKNOWN && status != K_EDEAD)
         pm_log("a trap cannot be answered: %s", knStrError(status));
+}
+
+void worker_answer(void)
+{
+    answer_now();
+}
+
+static void answer(const KnTrapReply *reply, const void *body, uint32_t body_size)
+{
+    answer_now();
+    memset(held.annex, 0, sizeof held.annex);
+    memcpy(held.annex, reply, sizeof *reply);
+    if (body_size > 0)
+        memcpy(held.body, body, body_size);
+    held.body_size = body_size;
+    held.is_held = true;
 }
 
 static void answer_call(struct thread *thread)
@@ -292,6 +326,7 @@ static void trap_arrived(const KnTrapMsg *trap)
 
 static void thread_again(struct thread *thread)
 {
+    answer_now();
     int status = ipcRestore(&thread->message);
     if (status != K_OK) {
         thread_ended(thread);
@@ -312,25 +347,39 @@ static void timer_rearm(void)
         timerSet(timer, next == K_FOREVER ? 0 : delay > 0 ? delay : 1, 0, NULL);
 }
 
-/* All that has become due by what was done. */
+static bool is_work_left(void)
+{
+    return processes_to_finish() || spaces_to_finish() || deferred_is_due();
+}
+
+/* All that has become due by what was done. Who has been answered must not wait for it. */
 static void catch_up(void)
 {
     struct thread *thread;
     for (;;) {
-        if ((thread = thread_next_ready()) != NULL)
+        if ((thread = thread_next_ready()) != NULL) {
             thread_again(thread);
-        else if (!processes_finish() && !spaces_finish() && !deferred_run())
+            continue;
+        }
+        if (!is_work_left())
             break;
+        answer_now();
+        if (!processes_finish() && !spaces_finish())
+            deferred_run();
     }
     timer_rearm();
 }
 
-void worker_handle(const void *annex, const KnMsgHead *head)
+/* Traps are known to be the Nucleus's by their cookies, which are secrets; of the others it is asked. */
+void worker_handle(const void *annex)
 {
     const uint32_t kind = *(const uint32_t *)annex;
-    const bool is_nucleus = (head->flags & K_HEAD_NUCLEUS) != 0;
+    KnMsgHead head = { 0 };
+    if (kind >= K_MSG_TIMER && ipcSysInfo(&head) != K_OK)
+        return;
+    const bool is_nucleus = (head.flags & K_HEAD_NUCLEUS) != 0;
     pm_lock();
-    if (is_nucleus && kind < K_MSG_TIMER) {
+    if (kind < K_MSG_TIMER) {
         trap_arrived(annex);
     } else if (is_nucleus && kind == K_MSG_TIMER) {
         timer_set_for = K_FOREVER;
@@ -341,7 +390,7 @@ void worker_handle(const void *annex, const KnMsgHead *head)
     } else if (is_nucleus && kind == SITE_END) {
         init_shut_down(((const struct site_end_message *)annex)->status);
     } else if (!is_nucleus && kind >= TTY_EVENT_READY && kind <= TTY_EVENT_HANGUP) {
-        device_event(annex, head);
+        device_event(annex);
     }
     catch_up();
     pm_unlock();
@@ -355,24 +404,54 @@ static __attribute__((noinline)) void touch_stack(void)
     __asm__ volatile("" : : "r"(pages) : "memory");
 }
 
+/* There is always one more worker than have something to do, up to a limit: some may be waiting for a disk
+ * that does not answer, and the others' calls go on. */
+static _Atomic unsigned workers, idle;
+
+static void *work(void *unused);
+
+static bool worker_start(void)
+{
+    pthread_t thread;
+    workers++;
+    idle++;
+    if (pthread_create(&thread, NULL, work, NULL) == 0) {
+        pthread_detach(thread);
+        return true;
+    }
+    workers--;
+    idle--;
+    return false;
+}
+
+/* Send the answer that is held, and receive. */
+static int receive(uint8_t *annex)
+{
+    KnMsgDesc message = { .annexAddr = annex }, reply = held_message();
+    int port = worker_port;
+    if (!held.is_held)
+        return ipcReceive(&message, &port, K_FOREVER);
+    held.is_held = false;
+    return ipcReplyReceive(&reply, &message, &port, K_FOREVER);
+}
+
 static void *work(void *unused)
 {
     (void)unused;
     touch_stack();
     for (;;) {
         _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
-        KnMsgDesc message = { .annexAddr = annex };
-        KnMsgHead head;
-        int port = worker_port;
-        int status = ipcReceive(&message, &port, K_FOREVER);
-        if (status == K_EABORT)
-            continue;
-        if (status < 0) {
-            pm_log("receiving failed: %s", knStrError(status));
+        int status = receive(annex);
+        if (status == K_EUNKNOWN) {
+            pm_log("its port is gone");
             return NULL;
         }
-        if (ipcSysInfo(&head) == K_OK)
-            worker_handle(annex, &head);
+        if (status < 0)
+            continue;
+        if (--idle == 0 && workers < WORKERS_MOST)
+            worker_start();
+        worker_handle(annex);
+        idle++;
     }
 }
 
@@ -388,13 +467,11 @@ int worker_open_port(void)
 
 int workers_run(unsigned count)
 {
-    for (unsigned i = 1; i < count; i++) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, work, NULL) != 0) {
+    for (unsigned i = 1; i < count; i++)
+        if (!worker_start())
             pm_log("only %u workers", i);
-            break;
-        }
-    }
+    workers++;
+    idle++;
     pm_lock();
     catch_up();
     pm_unlock();

@@ -7,10 +7,13 @@
 /* Bring a thread to us: at once if it waits in a call, by threadAbort if it is outside. */
 void thread_kick(struct thread *thread);
 
-/* Deal with one message, and all that follows from it. The lock is not held. */
-void worker_handle(const void *annex, const KnMsgHead *head);
+/* Deal with one message, the current one, and all that follows from it. The lock is not held. The last answer
+ * is held back until the next message is received. */
+void worker_handle(const void *annex);
+/* For tests: send the answer that is held back. */
+void worker_answer(void);
 
-/* Start the pool; the caller becomes one of it and does not return. */
+/* Start the pool with <count> workers; the caller becomes one of it and does not return. */
 int workers_run(unsigned count);
 
 /* The LI of the port that trap messages, notifications and timers come to. */

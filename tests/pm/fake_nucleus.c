@@ -72,6 +72,7 @@ static struct fake_thread *current; /* whose trap is the worker's current messag
 static uint32_t last_stamp;
 static KnMsgId last_message;
 static KnTime now, timer_due;
+static bool sender_is_nucleus = true;
 static char log_text[8192];
 
 static struct om om;
@@ -513,7 +514,9 @@ const char *fake_log(void)
 
 int sysRandom(void *buffer, size_t size)
 {
-    memset(buffer, 0x5a, size);
+    static uint8_t seed;
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)buffer)[i] = seed += 37;
     return K_OK;
 }
 
@@ -625,10 +628,16 @@ int ipcReceive(KnMsgDesc *msg, int *portli, KnTime delay)
     return K_EUNKNOWN;
 }
 
+int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime delay)
+{
+    (void)reply, (void)msg, (void)portli, (void)delay;
+    return K_EUNKNOWN;
+}
+
 int ipcSysInfo(KnMsgHead *head)
 {
     memset(head, 0, sizeof *head);
-    head->flags = K_HEAD_NUCLEUS | K_HEAD_CALL;
+    head->flags = sender_is_nucleus ? K_HEAD_NUCLEUS : 0;
     return K_OK;
 }
 
@@ -761,6 +770,12 @@ int sgFlush(const KnCap *seg, VmOffset offset, VmSize size, unsigned flags)
 
 /* ---- playing a program ---- */
 
+static void hand_over(const uint8_t *annex)
+{
+    worker_handle(annex);
+    worker_answer();
+}
+
 static struct fake_thread *playing(const struct program *program)
 {
     return thread_by_cookie(program->cookie);
@@ -772,13 +787,12 @@ static void deliver(struct fake_thread *thread, uint32_t kind, uint32_t number,
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
     KnTrapMsg trap = { .kind = kind, .number = number, .cookie = thread->cookie,
                        .ip = thread->registers.rip, .sp = thread->registers.rsp };
-    KnMsgHead head = { .flags = K_HEAD_NUCLEUS | K_HEAD_CALL };
     memcpy(trap.arg, arguments, sizeof trap.arg);
     memcpy(annex, &trap, sizeof trap);
     cr_assert_null(current);
     current = thread;
     thread->in_trap = true;
-    worker_handle(annex, &head);
+    hand_over(annex);
     cr_assert_null(current, "the trap was neither answered nor saved");
 }
 
@@ -901,9 +915,8 @@ void fake_pass(KnTime time)
     now += time;
     for (int i = 0; i < 100 && timer_due != 0 && timer_due <= now; i++) {
         _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE] = { K_MSG_TIMER };
-        KnMsgHead head = { .flags = K_HEAD_NUCLEUS };
         timer_due = 0;
-        worker_handle(annex, &head);
+        hand_over(annex);
     }
     settle();
 }
@@ -912,12 +925,13 @@ void fake_type(const char *text)
 {
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
     struct tty_event event = { .kind = TTY_EVENT_READY, .token = watch_token };
-    KnMsgHead head = { 0 };
     memcpy(typed + typed_size, text, strlen(text));
     typed_size += strlen(text);
     memcpy(annex, &event, sizeof event);
+    sender_is_nucleus = false;
     if (watch_token != 0)
-        worker_handle(annex, &head);
+        hand_over(annex);
+    sender_is_nucleus = true;
     settle();
 }
 
