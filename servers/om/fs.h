@@ -115,6 +115,7 @@ struct fs {
     const struct fs_operations *operations;
     pthread_mutex_t lock;
     bool     read_only;
+    bool     in_memory;         /* nothing of it outlives the site: it need not be pushed out */
     uint32_t number;            /* of this file system in keys, 1..255 */
     fs_id    root;
     /* The current time; tests put theirs here. */

@@ -99,10 +99,12 @@ static bool world_drop(struct om_world *world, const KnCap *lc)
     return lcFlush(lc, 0, 0, K_DROP, 0) == K_OK;
 }
 
-static void world_flush(struct om_world *world)
+static int world_flush(struct om_world *world, const KnCap *lc)
 {
+    int status = lcFlush(lc, 0, 0, K_COPYBACK, 0);
+
     (void)world;
-    sgSyncAll(&mapper_ui);
+    return status == K_OK || status == K_EUNKNOWN ? 0 : -EIO;   /* unknown: it has gone, clean */
 }
 
 static int world_device(struct om_world *world, const char *name, struct blockdev **ret)

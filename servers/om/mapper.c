@@ -370,6 +370,52 @@ void om_segment_recall(struct om *om, uint64_t key)
         om->world->recall(om->world, &lcs[i]);
 }
 
+/* All caches of file systems on disks; the caller frees them. */
+static KnCap *caches_on_disk(struct om *om, size_t *ret_count)
+{
+    size_t count = 0, room = 64;
+    KnCap *lcs = malloc(room * sizeof *lcs);
+
+    pthread_rwlock_rdlock(&om->lock);
+    pthread_mutex_lock(&om->segments_lock);
+    for (unsigned i = 0; i < OM_SEGMENT_BUCKETS && lcs != NULL; i++)
+        for (struct om_segment *segment = om->segments[i]; segment != NULL; segment = segment->next) {
+            const struct fs *fs = om->systems[OM_KEY_SYSTEM(segment->key)];
+            KnCap *bigger = lcs;
+
+            if (fs == NULL || fs->in_memory || lc_is_cleared(&segment->lc))
+                continue;
+            if (count == room)
+                bigger = realloc(lcs, (room *= 2) * sizeof *lcs);
+            if (bigger == NULL)
+                free(lcs);
+            lcs = bigger;
+            if (lcs == NULL)
+                break;
+            lcs[count++] = segment->lc;
+        }
+    pthread_mutex_unlock(&om->segments_lock);
+    pthread_rwlock_unlock(&om->lock);
+    *ret_count = count;
+    return lcs;
+}
+
+int om_segments_flush(struct om *om)
+{
+    size_t count = 0;
+    KnCap *lcs = caches_on_disk(om, &count);
+    int first = lcs == NULL ? -ENOMEM : 0;
+
+    for (size_t i = 0; i < count && lcs != NULL; i++) {
+        int error = om->world->flush(om->world, &lcs[i]);
+
+        if (first == 0)
+            first = error;
+    }
+    free(lcs);
+    return first;
+}
+
 /* Files that nobody misses ------------------------------------------------------------ */
 
 void om_segment_check(struct om *om, struct fs *fs, uint64_t key)

@@ -49,8 +49,8 @@ struct om_world {
     void (*recall)(struct om_world *world, const KnCap *lc);
     /* Drop all pages of a cache that nobody maps or has open: true when that was done. */
     bool (*drop)(struct om_world *world, const KnCap *lc);
-    /* All that the Nucleus has changed of our segments is to be pushed out. */
-    void (*flush)(struct om_world *world);
+    /* All that was changed in a cache is to be pushed out: waits for it. 0 or -EIO */
+    int (*flush)(struct om_world *world, const KnCap *lc);
     /* The block device of that name ("disk1", "/dev/vdb"), or an error. */
     int (*device)(struct om_world *world, const char *name, struct blockdev **ret);
 };
@@ -104,6 +104,8 @@ void om_cut_end(struct om *om, uint64_t key, uint64_t size);
 /* For each cache of the segment: call the world's `zero`, or `recall`. No locks held. */
 void om_segment_zero(struct om *om, uint64_t key, uint64_t offset, uint64_t length);
 void om_segment_recall(struct om *om, uint64_t key);
+/* Have all caches of files that outlive the site pushed out. No locks held. The first error. */
+int om_segments_flush(struct om *om);
 /* A name or a hold of the file has gone: is the Nucleus the last to hold it? Lock of the file
  * system held. */
 void om_segment_check(struct om *om, struct fs *fs, uint64_t key);

@@ -307,11 +307,13 @@ static int serve_locked(struct serving *serving)
 static int serve_all(struct serving *serving)
 {
     struct om *om = serving->om;
+    int error, flushed;
 
     if (serving->request->operation == FILE_SHUTDOWN && serving->request->credentials.uid != 0)
         return -EPERM;
-    om->world->flush(om->world);
-    return serving->request->operation == FILE_SYNC ? om_sync(om) : om_stop(om);
+    flushed = om_segments_flush(om);
+    error = serving->request->operation == FILE_SYNC ? om_sync(om) : om_stop(om);
+    return error != 0 ? error : flushed;
 }
 
 /* What the Nucleus' caches have to know of a change. Without locks. */

@@ -665,6 +665,7 @@ int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret)
         return -ENOMEM;
     tmpfs->fs.operations = &tmpfs_operations;
     tmpfs->fs.now = fs_clock;
+    tmpfs->fs.in_memory = true;
     tmpfs->pages_max = (size + PAGE - 1) / PAGE;
     tmpfs->bucket_count = 64;
     tmpfs->buckets = calloc(tmpfs->bucket_count, sizeof *tmpfs->buckets);

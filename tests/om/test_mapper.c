@@ -13,7 +13,7 @@ static struct om om;
 static struct fake_disk *disk;
 static const KnCap cache = { { 1, 1 }, 77 };
 static uint64_t truncated_to;
-static int truncations, zeroed, recalled, dropped;
+static int truncations, zeroed, recalled, dropped, flushed;
 static bool cache_is_used;
 
 static int truncate_cache(struct om_world *world, const KnCap *lc, uint64_t size)
@@ -43,13 +43,15 @@ static bool drop_cache(struct om_world *world, const KnCap *lc)
     return !cache_is_used;
 }
 
-static void flush_caches(struct om_world *world)
+static int flush_cache(struct om_world *world, const KnCap *lc)
 {
-    (void)world;
+    (void)world, (void)lc;
+    flushed++;
+    return 0;
 }
 
 static struct om_world world = { .truncate = truncate_cache, .zero = zero_cache,
-                                 .recall = recall_cache, .drop = drop_cache, .flush = flush_caches };
+                                 .recall = recall_cache, .drop = drop_cache, .flush = flush_cache };
 
 static void start(void)
 {
@@ -327,6 +329,24 @@ Test(mapper, a_tmpfs_puts_pages_on_the_disk_and_leaves_nothing_there)
         cr_assert_eq(ask(K_MP_PULLIN, key, i * 65536, 65536, 1 << 20, 0, 0), K_OK);
         cr_assert(body[0] == 'A' + i && body[65535] == 'A' + i);
     }
+}
+
+Test(mapper, a_sync_has_files_on_disks_pushed_out_and_no_others)
+{
+    struct file_request request = { .operation = FILE_SYNC };
+    uint64_t key = file_new("f");
+    struct fs *fs;
+    fs_id id;
+
+    cr_assert_eq(tmpfs_mount(0, 0755, &fs), 0);
+    cr_assert_eq(om_add(&om, fs, 0), 0);
+    cr_assert_eq(file_make(fs, "g", S_IFREG | 0644, &id), 0);
+    cr_assert_eq(ask(K_MP_GETACCESS, key, 0, 0, 0, 0, 0), K_OK);
+    cr_assert_eq(ask(K_MP_GETACCESS, OM_KEY(fs->number, id), 0, 0, 0, 0, 0), K_OK);
+    flushed = 0;
+    cr_assert_eq(file_ask(&request, ""), 0);
+    cr_assert_eq(flushed, 1);
+    file_close(key);
 }
 
 Test(mapper, random_requests_do_no_harm)
