@@ -84,13 +84,13 @@ void init_shut_down(int status)
 void init_child_ended(const struct process *process)
 {
     int status = process->exit_status;
-    if (process->pid == command) {
+    bool was_command = process->pid == command;
+    if (was_command)
         command = 0;
+    if (was_command && phase == RUNNING)
         init_shut_down(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
-    } else if (phase == ASKED || phase == KILLED) {
-        if (nobody_lives())
-            halt();
-    }
+    else if ((phase == ASKED || phase == KILLED) && nobody_lives())
+        halt();
 }
 
 /* As busybox's init understands them: halt, power off, restart. */
