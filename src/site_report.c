@@ -63,7 +63,9 @@ static void add_thread(void *cookie, const struct nucleus_thread_view *view)
         return;
     struct snapshot_thread thread = {
         .number = (uint32_t)view->li, .state = state_of(view->state), .priority = view->priority, .cpu_ns = (uint64_t)view->cpu_time};
-    snprintf(thread.name, sizeof thread.name, "%s", view->name);
+    const char *call = view->call != 0 ? nucleus_call_name(view->call) : view->state == 4 ? "a trap" : NULL;
+    snprintf(thread.name, sizeof thread.name, "%s%s%s", view->name, call == NULL ? "" : *view->name == '\0' ? "in " : ", in ",
+             call == NULL ? "" : call);
     snapshot_add_thread(&snapshot->actors[snapshot->actor_count - 1], &thread);
 }
 

@@ -34,7 +34,7 @@ struct snapshot_thread {
     enum snapshot_thread_state state;
     uint32_t priority;
     uint64_t cpu_ns;
-    char name[SNAPSHOT_NAME_SIZE]; /* may be empty */
+    char name[SNAPSHOT_NAME_SIZE]; /* may be empty; and the nucleus call that it is in */
 };
 
 struct snapshot_actor {
