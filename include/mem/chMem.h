@@ -32,7 +32,7 @@ enum {
     K_INHERITCOPY = 0x200,  /* or copies it (the default), */
     K_INHERITNONE = 0x400,  /* or leaves it out */
     K_NOSWAPOUT = 0x800,    /* its pages stay in memory */
-    K_NODEMAND = 0x1000,    /* its pages are brought in at once */
+    K_NODEMAND = 0x1000,    /* its pages (512 at most) are brought in at once, as far as they can be without waiting */
     K_FILLZERO = 0          /* what rgnAllocate does anyway */
 };
 

@@ -223,7 +223,7 @@ int64_t call_vmStat(struct thread *thread)
     return status > 0 ? K_EINVAL : status;
 }
 
-/* Whom to ask for temporary segments. Kept and told: nothing is paged out to it yet, see docs/limits.md. */
+/* Whom to ask for temporary segments. Checked, and no more: nothing is paged out to it yet, see docs/memory.md. */
 int64_t call_vmMapperDefault(struct thread *thread)
 {
     KnUniqueId port;

@@ -49,9 +49,15 @@ Test(frame, idle_work_makes_frames_ready_and_ends)
     while (frame_idle_work(world_time))
         cr_assert_lt(steps++, 10000);
     cr_expect_geq(frame_ready_count(), 1024);
+    cr_expect_eq(fake_frames_released(), 0);
     world_time += 100000000000;
     while (frame_idle_work(world_time))
         cr_assert_lt(steps++, 10000);
+    cr_expect_geq(fake_frames_released(), 512, "what is free for long goes back to the host");
+    got = frame_take(4000, FRAME_FOR_ZEROS, &first);
+    for (size_t i = 0; i < got * PAGE_SIZE; i += 8)
+        cr_assert_eq(((char *)frame_bytes(first))[i], 0);
+    frame_return(first, got);
 }
 
 Test(frame, random_taking_and_returning_leaves_all_in_one_piece)
