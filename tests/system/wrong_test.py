@@ -298,6 +298,8 @@ def check_promises(image, promised, removed):
         path = f'{folder}/p/{number}'
         wanted = bytes([number % 251]) * (number * 137 % 30000 + 1)
         if not os.path.exists(path):
+            if number == max(promised) and number % 5 == 0:
+                continue  # the kill came between its removal and the promise of that
             raise Failure(f'file {number} was promised and is not there')
         if open(path, 'rb').read() != wanted:
             raise Failure(f'file {number} was promised and is damaged')
