@@ -37,6 +37,8 @@ struct file {
     struct file_node opened; /* what FILE_CLOSE names */
     bool has_segment;
     KnCap segment;
+    KnTime mtime_set;   /* when its server was told last that it is written to */
+    uint64_t mtime_era; /* regular_times_era as it was then */
 
     /* Of its kind. */
     uint64_t handle;    /* device.c */
