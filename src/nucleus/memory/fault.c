@@ -368,5 +368,6 @@ int vm_fault(struct thread *thread, vaddr_t address, bool write, bool exec)
     if (entry_protection(entry) & needed)
         return K_OK; /* another thread was first, or the orders are on their way */
     frame_t frame;
-    return page_get(region, page, write, true, thread, &frame);
+    status = page_get(region, page, write, true, thread, &frame);
+    return status == K_ENOSPACE || status == K_EUNKNOWN ? K_EMAPPER : status;
 }

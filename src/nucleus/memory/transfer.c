@@ -215,7 +215,8 @@ static int pull_fill(struct transfer *transfer, const uint8_t *body, size_t body
             part = body_size - begin < PAGE_SIZE ? body_size - begin : PAGE_SIZE;
         if (cache->size < (page + 1) * PAGE_SIZE && part > cache->size % PAGE_SIZE)
             part = cache->size % PAGE_SIZE;
-        memcpy(bytes, body + begin, part);
+        if (part > 0)
+            memcpy(bytes, body + begin, part);
         memset(bytes + part, 0, PAGE_SIZE - part);
         if (cache_page_insert(cache, page, transfer->frames[i]) != K_OK)
             return K_ENOMEM;
