@@ -148,8 +148,6 @@ void file_server_close(struct file_node node, uint32_t access)
 int file_server_sync(void)
 {
     struct file_exchange exchange = { .node = om_root };
-    KnUniqueId mapper;
-    uiBuild(&mapper, K_UISTATGROUP, 0, FILE_MAPPER_STAMP);
     exchange.request.operation = FILE_SYNC;
     return file_exchange(&exchange);
 }

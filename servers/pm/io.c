@@ -153,30 +153,12 @@ int64_t linux_ioctl(struct call *call)
 
 /* ---- writing back ---- */
 
-static int flush(struct file *file)
-{
-    if (!file->has_segment)
-        return 0;
-    KnCap segment = file->segment;
-    pm_unlock();
-    int status = sgFlush(&segment, 0, 0, 0);
-    pm_lock();
-    return status < 0 ? error_of(status) : 0;
-}
-
 static int64_t sync_file(struct call *call)
 {
     struct file *file = file_get(call, (int)call->arg[0]);
     if (file == NULL)
         return -EBADF;
-    if (!file->held)
-        return -EINVAL;
-    int error = flush(file);
-    if (error != 0)
-        return error;
-    struct file_exchange exchange = { .node = file->opened, .thread = call_thread(call) };
-    exchange.request.operation = FILE_FSYNC;
-    return file_exchange(&exchange);
+    return file->held ? regular_sync(file, true) : -EINVAL;
 }
 
 int64_t linux_fsync(struct call *call)
@@ -198,7 +180,7 @@ int64_t linux_sync_file_range(struct call *call)
         return -EINVAL;
     if (!file->operations->seekable)
         return -ESPIPE;
-    return flush(file);
+    return regular_sync(file, false);
 }
 
 int64_t linux_sync(struct call *call)

@@ -217,7 +217,10 @@ static int go_on_at_magic(struct progress *progress, struct path_walk *walk, boo
 {
     struct file *file = walk->exchange.magic;
     size_t length = strlen(progress->rest), left = walk->exchange.reply.rest_length;
-    *ret_is_end = left == 0 && !S_ISDIR(file->attributes.mode) && !S_ISREG(file->attributes.mode);
+    bool opens = walk->exchange.request.operation == FILE_OPEN ||
+                 walk->exchange.request.operation == FILE_CREATE;
+    *ret_is_end = left == 0 && opens && !S_ISDIR(file->attributes.mode) &&
+                  !S_ISREG(file->attributes.mode);
     if (*ret_is_end || file->place.path == NULL) {
         *ret_is_end = true;
         return 0;

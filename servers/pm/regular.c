@@ -59,6 +59,21 @@ int64_t regular_read_here(struct file *file, uint64_t offset, void *buffer, size
     return done < 0 ? error_of((int)done) : done;
 }
 
+int regular_sync(struct file *file, bool all)
+{
+    struct file_exchange exchange = { .node = file->opened };
+    int status = K_OK;
+    KnCap segment = file->segment;
+    pm_unlock();
+    if (file->has_segment)
+        status = sgFlush(&segment, 0, 0, 0);
+    pm_lock();
+    if (status < 0 || !all)
+        return status < 0 ? error_of(status) : 0;
+    exchange.request.operation = FILE_FSYNC;
+    return file_exchange(&exchange);
+}
+
 static void file_closed(struct file *file)
 {
     if (file->held)
@@ -155,6 +170,10 @@ static int64_t moved(struct call *call, int64_t result)
         return CALL_WAITS;
     }
     put_back(call, file, result > 0 ? result : 0);
+    if (writes && result > 0 && (file->flags & O_DSYNC)) {
+        int error = regular_sync(file, true);
+        return error != 0 ? error : result;
+    }
     return result;
 }
 
@@ -312,7 +331,8 @@ static int64_t regular_write(struct call *call, struct file *file, struct user_i
     if (length > 0 && is_single(io)) {
         if (appends)
             file->offset = offset == &file->offset ? at : file->offset;
-        return move(call, file, true, (uint64_t)at, io, (uint64_t)length, offset, appends);
+        return move(call, file, true, (uint64_t)at, io, (uint64_t)length, offset,
+                    appends || (file->flags & O_DSYNC));
     }
     if (length > 0) {
         io->total = (size_t)length;

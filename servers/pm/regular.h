@@ -17,6 +17,8 @@ extern uint64_t regular_times_era;
 
 /* The segment, NULL if there is none. */
 const KnCap *file_segment(const struct file *file);
+/* Write back what is in the cache, and with <all> what the server keeps. Gives up the lock. */
+int regular_sync(struct file *file, bool all);
 /* Read by pm itself: exec, readv. Bytes, or an error. */
 int64_t regular_read_here(struct file *file, uint64_t offset, void *buffer, size_t size);
 
