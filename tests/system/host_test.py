@@ -98,7 +98,7 @@ def each_process_can_be_killed_and_the_site_goes_on_or_ends_with_a_message():
 def an_idle_site_never_wakes():
     with Site('sh', '-c', 'echo up; read x') as site:
         site.line()
-        time.sleep(2)
+        time.sleep(8)  # what the boot wrote is written back after some seconds, once
         before = switches(site)
         time.sleep(10)
         after = switches(site)

@@ -43,9 +43,9 @@ if LONG:
 def a_heap_of_a_gigabyte_is_copied_at_fork_where_it_is_written():
     """1 GB, and half of it again: more mappings than the host allows, if each page were one."""
     memory = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGESIZE')
-    if memory < 3 << 30:
-        raise Skip('the host has less than 3 GB free')
-    result = run('heap', '1024', options=[*IMAGE, '--memory', '2G'], timeout=180)
+    if memory < 4 << 30:
+        raise Skip('the host has less than 4 GB free')
+    result = run('heap', '1024', options=[*IMAGE, '--memory', '3G'], timeout=180)
     expect((result.status, result.out), (0, b'both sides have their own\n'))
 
 
