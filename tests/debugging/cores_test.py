@@ -186,9 +186,7 @@ def processes_whose_handler_died_leave_no_cores():
                    'the process to be there')
         found = re.search(r'^pm +system +(\d+)', chorus('ps', '--name', 'handlerless').out.decode(), re.M)
         os.kill(int(found.group(1)), signal.SIGKILL)
-        site.wait_for_log('its trap handler is gone')
-        site.process.send_signal(signal.SIGTERM)
-        site.process.send_signal(signal.SIGTERM)
+        site.wait_for_log('pm died; the site ends')
         site.finish()
         expect(glob.glob(os.path.dirname(site.log_path) + '/chorus-core.*'), [])
 
