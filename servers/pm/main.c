@@ -343,7 +343,7 @@ static int mount_all(void)
 {
     static const struct { const char *path, *type; } wanted[] = {
         { "/proc", "proc" }, { "/dev", "devtmpfs" }, { "/dev/pts", "devpts" },
-        { "/dev/shm", "tmpfs" }, { "/run", "tmpfs" }, { "/tmp", "tmpfs" },
+        { "/dev/shm", "tmpfs" }, { "/run", "tmpfs" },
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         int error = mount_at_boot(wanted[i].path, wanted[i].type, wanted[i].type);
