@@ -82,7 +82,7 @@ static void answer_now(void)
     KnMsgDesc message = held_message();
     held.is_held = false;
     int status = ipcReply(&message);
-    if (status < 0 && status != K_EUNKNOWN && status != K_EDEAD)
+    if (status < 0 && status != K_EUNKNOWN && status != K_EDEAD && status != K_ENOMSG)
         pm_log("a trap cannot be answered: %s", knStrError(status));
 }
 
