@@ -204,7 +204,7 @@ static bool machine_start(void)
         .memory = site.options->memory,
         .cpus = (int)site.options->cpus,
         .processes = site.options->processes,
-        .log_level = site.options->verbose || site.log_is_file ? 2 : 0,
+        .log_level = site.options->verbose || site.log_is_file ? 2 : site.options->strace ? 1 : 0,
         .log_fd = site.log_fd,
         .lost = zygote_lost};
     if (terminal)
