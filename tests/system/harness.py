@@ -400,6 +400,9 @@ def run_check(number, name, function):
 
 def main():
     """Do the checks; words on the command line choose some, * and ? being wild."""
+    # A shell that started us in the background made us ignore these; our sites shall not inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     become_user()
     signal.signal(signal.SIGALRM, on_alarm)
     os.environ.setdefault('TMPDIR', '/tmp')
