@@ -205,7 +205,6 @@ void context_take_ready_frame(struct stub *stub)
     memcpy(machine.xstate_initial, (uint8_t *)stub->area + state, size);
     memset(machine.xstate_initial, 0, 464);
     memset(machine.xstate_initial + 512, 0, size - 512);
-    machine.xstate_ready = true;
 }
 
 size_t host_context_xstate_size(void) { return machine.xstate_size; }

@@ -21,16 +21,23 @@
 
 int host_cpu_count(void) { return machine.cpus; }
 
-bool stub_in_flight(const struct stub *stub)
+static bool stub_in_flight(const struct stub *stub)
 {
     return (int32_t)(box_read(stub, BOX_ACK) - stub->sent) < 0;
+}
+
+/* The stub's word, changed: its next command. */
+static uint32_t write_command(struct stub *stub, uint32_t command)
+{
+    uint32_t word = ((*stub->word + COMMAND_STEP) & ~(uint32_t)COMMAND_MASK) | command;
+    __atomic_store_n(stub->word, word, __ATOMIC_SEQ_CST);
+    return word;
 }
 
 /* Give a stub thread its next command and see that it looks: by itself if it spins, by the seat's last owner, or by a wake from here. */
 static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
 {
-    uint32_t word = ((*stub->word + COMMAND_STEP) & ~(uint32_t)COMMAND_MASK) | command;
-    __atomic_store_n(stub->word, word, __ATOMIC_SEQ_CST);
+    uint32_t word = write_command(stub, command);
     struct stub *seat = cpu->seat;
     cpu->seat = stub;
     if (seat == stub || seat == NULL || seat->state != STUB_PARKED || box_read(seat, BOX_ASLEEP)) {
@@ -41,8 +48,7 @@ static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
         /* It says that it spins. If it is about to sleep it looks once more; if it lies, the hop check wakes it. */
     } else {
         arg_write(seat, ARG_WAKE, stub->word_address);
-        uint32_t order = ((*seat->word + COMMAND_STEP) & ~(uint32_t)COMMAND_MASK) | COMMAND_WAKE;
-        __atomic_store_n(seat->word, order, __ATOMIC_SEQ_CST);
+        write_command(seat, COMMAND_WAKE);
         if (box_read(seat, BOX_ASLEEP))
             futex_wake_shared(stub->word);
     }
@@ -129,7 +135,7 @@ int64_t host_cpu_time(int index)
     return cpu->running ? host_time() - cpu->since : 0;
 }
 
-static void send_preemption(struct user_cpu *cpu, struct stub *stub)
+static void send_preemption(struct stub *stub)
 {
     uint32_t acknowledged = box_read(stub, BOX_ACK);
     if ((int32_t)(acknowledged - stub->sent) > 0)
@@ -137,7 +143,6 @@ static void send_preemption(struct user_cpu *cpu, struct stub *stub)
     stub->sent++;
     counts.preemptions++;
     syscall(SYS_tgkill, stub->process->pid, stub->tid, SIGNAL_PREEMPT);
-    (void)cpu;
 }
 
 void host_cpu_preempt(int index)
@@ -161,7 +166,7 @@ void host_cpu_preempt(int index)
     cpu->preempt_again = cpu->preempt_at + PREEMPT_AGAIN;
     cpu->preempt_cpu_time = process_cpu_time(stub->process);
     if (!stub_in_flight(stub))
-        send_preemption(cpu, stub);
+        send_preemption(stub);
 }
 
 /* --- what stubs post ------------------------------------------------------------------------------------------------------------------------ */
@@ -246,7 +251,7 @@ static bool watch_preemption(int index, struct stub *stub, int64_t now, struct h
             process_kill(stub->process, HOST_DEAD_HOSTILE, "it acknowledges preemptions and runs on");
             return false;
         } else {
-            send_preemption(cpu, stub);
+            send_preemption(stub);
         }
     }
     if (now - cpu->preempt_at < PREEMPT_PATIENCE)

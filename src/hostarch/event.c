@@ -259,7 +259,7 @@ void event_queue_preempted(int cpu, struct host_context *context)
     event->trap.owner = context->owner;
 }
 
-bool event_queue_take(struct host_event *event)
+static bool event_queue_take(struct host_event *event)
 {
     struct list *link = list_first(&machine_events);
     if (link == NULL)
@@ -289,7 +289,7 @@ static bool poll_once(struct host_event *event)
         mail_was_last = true;
         return true;
     }
-    if (!list_is_empty(&machine_events) && event_queue_take(event))
+    if (event_queue_take(event))
         return true;
     if (!list_is_empty(&machine.batches) && space_poll(event))
         return true;
@@ -301,7 +301,7 @@ static bool poll_once(struct host_event *event)
         if (watch->handler != zygote_readable)
             return true;
         call_watch(watch); /* the machine's own business */
-        if (!list_is_empty(&machine_events) && event_queue_take(event))
+        if (event_queue_take(event))
             return true;
     }
     return supervisors && supervisor_poll(event);

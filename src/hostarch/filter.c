@@ -97,15 +97,6 @@ static uint32_t futex_block(struct program *program, uint32_t operation)
     return program->length - start;
 }
 
-static void futex_at(struct program *program, uint32_t ip, uint32_t operation)
-{
-    struct sock_filter scrap[FILTER_MAX];
-    struct program measure = {scrap, 0};
-    uint8_t size = (uint8_t)futex_block(&measure, operation);
-    at_instruction(program, ip, size);
-    futex_block(program, operation);
-}
-
 static uint32_t mapping_block(struct program *program, uint32_t number)
 {
     uint32_t start = program->length;
@@ -134,21 +125,21 @@ static uint32_t mapping_block(struct program *program, uint32_t number)
     return program->length - start;
 }
 
-static void mapping_at(struct program *program, uint32_t ip, uint32_t number)
+/* A block for one instruction: built twice, since how long it is says how far the others jump over it. */
+static void allow_at(struct program *program, const char *instruction, uint32_t (*block)(struct program *, uint32_t), uint32_t argument)
 {
     struct sock_filter scrap[FILTER_MAX];
     struct program measure = {scrap, 0};
-    uint8_t size = (uint8_t)mapping_block(&measure, number);
-    at_instruction(program, ip, size);
-    mapping_block(program, number);
+    at_instruction(program, address_of(instruction), (uint8_t)block(&measure, argument));
+    block(program, argument);
 }
 
 void filter_build(struct setup_info *info)
 {
     struct program stub = {info->stub, 0}, common = {info->common, 0};
     begin(&stub);
-    futex_at(&stub, address_of(stub_wait_ip), 0);
-    futex_at(&stub, address_of(stub_wake_ip), 1);
+    allow_at(&stub, stub_wait_ip, futex_block, 0);
+    allow_at(&stub, stub_wake_ip, futex_block, 1);
     give(&stub, SECCOMP_RET_TRAP);
     info->stub_length = stub.length;
 
@@ -158,10 +149,10 @@ void filter_build(struct setup_info *info)
     give(&common, SECCOMP_RET_ALLOW);
     at_instruction(&common, address_of(stub_wake_ip), 1);
     give(&common, SECCOMP_RET_ALLOW);
-    mapping_at(&common, address_of(agent_mmap_ip), SYS_mmap);
-    mapping_at(&common, address_of(agent_munmap_ip), SYS_munmap);
-    mapping_at(&common, address_of(agent_mprotect_ip), SYS_mprotect);
-    mapping_at(&common, address_of(agent_pwrite_ip), SYS_pwrite64);
+    allow_at(&common, agent_mmap_ip, mapping_block, SYS_mmap);
+    allow_at(&common, agent_munmap_ip, mapping_block, SYS_munmap);
+    allow_at(&common, agent_mprotect_ip, mapping_block, SYS_mprotect);
+    allow_at(&common, agent_pwrite_ip, mapping_block, SYS_pwrite64);
     at_instruction(&common, address_of(agent_futex_ip), 7);
     load(&common, offsetof(struct seccomp_data, nr));
     require(&common, SYS_futex);

@@ -84,7 +84,6 @@ struct host_space {
     host_ticket_t given, submitted, reported;
     bool batch_running, flush; /* flush: submit without waiting for a thread to run */
     int64_t batch_since, batch_watch;
-    bool batch_by_stub;
     size_t contexts;
     struct list link;        /* spaces with a batch in progress */
     struct list waiting;     /* spaces that wait for a process */
@@ -146,7 +145,6 @@ struct machine {
     size_t spare_count;
     int64_t refused_at;     /* the host refused a process then; 0: never */
     uint32_t xstate_size, frame_offset, xstate_offset; /* where the host builds frames in an area, the same everywhere */
-    bool xstate_ready;
     uint8_t *xstate_initial;
     int zygote_socket, zygote_pid;
     bool zygote_ready, ending;
@@ -182,15 +180,12 @@ bool context_decode(struct host_context *context, uint32_t request, const uint8_
 bool cpu_poll(struct host_event *event);
 void cpu_retry(struct host_space *space);
 void cpu_forget(struct process *process);
-void cpu_command(struct stub *stub, uint32_t command);
 int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have); /* liveness; returns when to look next */
-bool stub_in_flight(const struct stub *stub);
 void cpu_drop_context(struct host_context *context);
 /* liveness.c */
 int64_t process_cpu_time(const struct process *process);
 void liveness_audit(int64_t now);
 /* event.c */
-bool event_queue_take(struct host_event *event);
 void event_queue_lost(int cpu, struct host_context *context);
 void event_queue_preempted(int cpu, struct host_context *context);
 void event_queue_dead(struct host_space *space, int code);

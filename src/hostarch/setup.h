@@ -17,9 +17,8 @@ struct setup_info {
     uint32_t slots;      /* processes, at most */
     uint64_t slot_first; /* where slot 0's pages are in the memfd: ORDER_SIZE, then the areas */
     uint64_t slot_step;
-    uint64_t code_offset, words_offset, words_size, gate_offset; /* in the memfd */
+    uint64_t words_size;
     uint64_t handler, ready, agent; /* addresses */
-    uint64_t code_end;   /* of the zygote's own code */
     int32_t cpu[AREA_MAX]; /* host CPU of stub thread i, -1: any */
     uint32_t common_length, stub_length;
     struct sock_filter common[FILTER_MAX]; /* of the zygote, and so of agents */

@@ -210,7 +210,6 @@ void space_push(struct host_space *space)
     if (space->process == NULL || space->batch_running || space->order_first == space->order_count)
         return;
     fill_batch(space);
-    space->batch_by_stub = false;
     space_wake_agent(space->process);
 }
 
@@ -267,7 +266,6 @@ bool space_ready_to_run(struct host_space *space, struct stub *stub, uint32_t *r
             return false;
         }
         fill_batch(space);
-        space->batch_by_stub = true;
     }
     if (space->batch_running) {
         bind_agent(process, stub->index);

@@ -26,6 +26,48 @@ stub_begin:
         .set    AREAS, stub_begin + AREA_OFFSET
         .set    WORDS, stub_begin + WORDS_OFFSET
 
+# All registers from the frame at r12; rsp lies below it.
+        .macro  load_frame
+        mov     UC_FPSTATE(%r12), %rcx
+        mov     FP_XFEATURES(%rcx), %eax
+        mov     FP_XFEATURES + 4(%rcx), %edx
+        xrstor64 (%rcx)
+        movzwl  UC_SS(%r12), %eax
+        push    %rax
+        push    UC_RSP(%r12)
+        push    UC_FLAGS(%r12)
+        movzwl  UC_CS(%r12), %eax
+        push    %rax
+        push    UC_RIP(%r12)
+        mov     UC_R8(%r12), %r8
+        mov     UC_R9(%r12), %r9
+        mov     UC_R10(%r12), %r10
+        mov     UC_R11(%r12), %r11
+        mov     UC_R13(%r12), %r13
+        mov     UC_R14(%r12), %r14
+        mov     UC_R15(%r12), %r15
+        mov     UC_RDI(%r12), %rdi
+        mov     UC_RSI(%r12), %rsi
+        mov     UC_RBP(%r12), %rbp
+        mov     UC_RBX(%r12), %rbx
+        mov     UC_RDX(%r12), %rdx
+        mov     UC_RAX(%r12), %rax
+        mov     UC_RCX(%r12), %rcx
+        mov     UC_R12(%r12), %r12
+        iretq
+        .endm
+
+# r13 and r14, the arguments and the word, of the area in rbx. Changes rcx and rdx.
+        .macro  find_arguments
+        mov     %rbx, %rcx
+        lea     AREAS(%rip), %rdx
+        sub     %rdx, %rcx
+        shr     $(AREA_SHIFT - 7), %rcx         # * ARGS_SIZE
+        lea     ORDERS + ORDER_ARGS(%rip), %r13
+        add     %rcx, %r13
+        mov     ARG_WORD(%r13), %r14
+        .endm
+
 # --- a signal: edi its number, rdx the ucontext -------------------------------------------------------------------------------------------
 stub_handler:
         cld
@@ -52,13 +94,7 @@ trap:
         rdgsbase %rax
         mov     %rax, BOX_GSBASE(%rbx)
 post:                                   # edi: the request
-        mov     %rbx, %rax
-        lea     AREAS(%rip), %rcx
-        sub     %rcx, %rax
-        shr     $(AREA_SHIFT - 7), %rax         # * ARGS_SIZE
-        lea     ORDERS + ORDER_ARGS(%rip), %r13
-        add     %rax, %r13
-        mov     ARG_WORD(%r13), %r14
+        find_arguments
         mov     (%r14), %ebp
         xchg    %edi, BOX_REQUEST(%rbx)
         cmpl    $0, WORDS(%rip)
@@ -158,34 +194,7 @@ stub_hand:
         wrfsbase %rdi
         wrgsbase %rsi
         lea     -24(%r12), %rsp
-load:                                   # r12 the frame, rsp below it
-        mov     UC_FPSTATE(%r12), %rcx
-        mov     FP_XFEATURES(%rcx), %eax
-        mov     FP_XFEATURES + 4(%rcx), %edx
-        xrstor64 (%rcx)
-        movzwl  UC_SS(%r12), %eax
-        push    %rax
-        push    UC_RSP(%r12)
-        push    UC_FLAGS(%r12)
-        movzwl  UC_CS(%r12), %eax
-        push    %rax
-        push    UC_RIP(%r12)
-        mov     UC_R8(%r12), %r8
-        mov     UC_R9(%r12), %r9
-        mov     UC_R10(%r12), %r10
-        mov     UC_R11(%r12), %r11
-        mov     UC_R13(%r12), %r13
-        mov     UC_R14(%r12), %r14
-        mov     UC_R15(%r12), %r15
-        mov     UC_RDI(%r12), %rdi
-        mov     UC_RSI(%r12), %rsi
-        mov     UC_RBP(%r12), %rbp
-        mov     UC_RBX(%r12), %rbx
-        mov     UC_RDX(%r12), %rdx
-        mov     UC_RAX(%r12), %rax
-        mov     UC_RCX(%r12), %rcx
-        mov     UC_R12(%r12), %r12
-        iretq
+        load_frame
 stub_hand_end:
 resume_pended:
         movl    $0, BOX_PEND(%rbx)
@@ -208,34 +217,8 @@ nested:
 1:      movl    $1, BOX_PEND(%rbx)
 go_back:                                # to the interrupted state, all of it: rdx
         mov     %rdx, %r12
-        mov     UC_FPSTATE(%r12), %rcx
-        mov     FP_XFEATURES(%rcx), %eax
-        mov     FP_XFEATURES + 4(%rcx), %edx
-        xrstor64 (%rcx)
         lea     -24(%r12), %rsp
-        movzwl  UC_SS(%r12), %eax
-        push    %rax
-        push    UC_RSP(%r12)
-        push    UC_FLAGS(%r12)
-        movzwl  UC_CS(%r12), %eax
-        push    %rax
-        push    UC_RIP(%r12)
-        mov     UC_R8(%r12), %r8
-        mov     UC_R9(%r12), %r9
-        mov     UC_R10(%r12), %r10
-        mov     UC_R11(%r12), %r11
-        mov     UC_R13(%r12), %r13
-        mov     UC_R14(%r12), %r14
-        mov     UC_R15(%r12), %r15
-        mov     UC_RDI(%r12), %rdi
-        mov     UC_RSI(%r12), %rsi
-        mov     UC_RBP(%r12), %rbp
-        mov     UC_RBX(%r12), %rbx
-        mov     UC_RDX(%r12), %rdx
-        mov     UC_RAX(%r12), %rax
-        mov     UC_RCX(%r12), %rcx
-        mov     UC_R12(%r12), %r12
-        iretq
+        load_frame
 stub_fault:
         mov     %edi, BOX_SIGNAL(%rbx)
         mov     %rdx, BOX_FRAME(%rbx)
@@ -266,24 +249,12 @@ stub_post_preempted:                    # answered; from the gate, rbx set
 
 # --- from the gate: it has posted and spun, ebp is the last word seen, rbx the area ----------------------------------------------------------
 stub_gate_wait:                         # nothing came, or the Nucleus must be woken: eax != 0
-        mov     %rbx, %rcx
-        lea     AREAS(%rip), %rdx
-        sub     %rdx, %rcx
-        shr     $(AREA_SHIFT - 7), %rcx
-        lea     ORDERS + ORDER_ARGS(%rip), %r13
-        add     %rcx, %r13
-        mov     ARG_WORD(%r13), %r14
+        find_arguments
         test    %eax, %eax
         jnz     wake_nucleus
         jmp     sleep
 stub_gate_other:                        # a command that is not a return: eax the word
-        mov     %rbx, %rcx
-        lea     AREAS(%rip), %rdx
-        sub     %rdx, %rcx
-        shr     $(AREA_SHIFT - 7), %rcx
-        lea     ORDERS + ORDER_ARGS(%rip), %r13
-        add     %rcx, %r13
-        mov     ARG_WORD(%r13), %r14
+        find_arguments
         jmp     obey
 
 # --- a stub thread's first trap: the system call traps, and its frame is where all later ones will be ------------------------------------------
