@@ -83,6 +83,76 @@ static enum options_verdict parse_one(const struct option_table *table, void *ta
     return OPTIONS_GO_ON;
 }
 
+const char *options_peek(const struct option_table *table, char **argv, const char *name)
+{
+    const char *found = NULL;
+    for (char **at = argv + 1; *at != NULL && strcmp(*at, "--") != 0; at++) {
+        const char *word = strncmp(*at, "--", 2) == 0 ? *at + 2 : "", *equals = strchr(word, '=');
+        size_t length = equals != NULL ? (size_t)(equals - word) : strlen(word);
+        const struct option_entry *entry = entry_find(table, word, length);
+        if (entry == NULL || entry->argument == NULL)
+            continue;
+        if (equals == NULL && *++at == NULL)
+            break;
+        if (strcmp(entry->name, name) == 0)
+            found = equals != NULL ? equals + 1 : *at;
+    }
+    return found;
+}
+
+/* ---- files ---- */
+
+static char *trim(char *text)
+{
+    static const char blanks[] = " \t\r";
+    text += strspn(text, blanks);
+    for (size_t length = strlen(text); length > 0 && strchr(blanks, text[length - 1]) != NULL; length--)
+        text[length - 1] = '\0';
+    return text;
+}
+
+/* One line that is neither empty nor a comment. False: `problem` says why. */
+static bool parse_line(const struct option_table *table, void *target, char *line, char *problem, size_t size)
+{
+    char *value = strchr(line, '=');
+    if (value != NULL) {
+        *value = '\0';
+        value = trim(value + 1);
+    }
+    char *name = trim(line);
+    const struct option_entry *entry = entry_find(table, name, strlen(name));
+    if (entry == NULL) {
+        snprintf(problem, size, "there is no option '%.200s'", name);
+        return false;
+    }
+    if ((entry->argument == NULL) != (value == NULL)) {
+        snprintf(problem, size, value == NULL ? "%s needs a value: %s = %s" : "%s takes no value", name, name, entry->argument);
+        return false;
+    }
+    char detail[256] = "";
+    if (entry->set((char *)target + entry->offset, value, detail, sizeof detail))
+        return true;
+    snprintf(problem, size, "%s: %s", name, detail);
+    return false;
+}
+
+enum options_verdict options_parse_lines(const struct option_table *table, void *target, char *text, const char *path)
+{
+    unsigned number = 0;
+    for (char *line; (line = strsep(&text, "\n")) != NULL;) {
+        char problem[512];
+        number++;
+        line = trim(line);
+        if (*line == '\0' || *line == '#' || parse_line(table, target, line, problem, sizeof problem))
+            continue;
+        fprintf(stderr, "%s: %s, line %u: %s\n", table->command, path, number, problem);
+        return OPTIONS_MISUSED;
+    }
+    return OPTIONS_GO_ON;
+}
+
+/* ---- command lines ---- */
+
 enum options_verdict options_parse(const struct option_table *table, void *target, char **argv,
                                    char ***ret_rest)
 {

@@ -50,6 +50,13 @@ struct option_table {
 enum options_verdict options_parse(const struct option_table *table, void *target, char **argv,
                                    char ***ret_rest);
 
+/* The same from the text of a file, one option a line: NAME = VALUE, or NAME alone; # begins a
+ * comment line. The text is changed, and what was set points into it. `path` is for messages. */
+enum options_verdict options_parse_lines(const struct option_table *table, void *target, char *text,
+                                         const char *path);
+/* What argv gives for one option, the last time; NULL: nothing. Wrong words are left to options_parse. */
+const char *options_peek(const struct option_table *table, char **argv, const char *name);
+
 /* `chorus run`. What it returns on OPTIONS_GO_ON is freed with options_free_run. */
 enum options_verdict options_parse_run(char **argv, struct site_options *ret_options);
 void options_free_run(struct site_options *options);

@@ -18,6 +18,7 @@ struct run {
     size_t environment_count;
     const char *name; /* as given, or NULL */
     const char *root;
+    bool in_file; /* the configuration file is being read */
 };
 
 /* The environment. A name is there once: the last one given wins. */
@@ -163,6 +164,19 @@ static bool set_cwd(void *field, const char *value, char *problem, size_t size)
     return true;
 }
 
+static bool set_place(void *field, const char *value, char *problem, size_t size)
+{
+    return placement_parse(value, field, problem, size);
+}
+
+/* It has been read when the command line is parsed. */
+static bool set_config(void *field, const char *value, char *problem, size_t size)
+{
+    const struct run *run = field;
+    (void)value;
+    return !run->in_file || option_refuse(problem, size, "a configuration file does not name another");
+}
+
 #define RUN(field)  offsetof(struct run, field)
 #define SITE(field) offsetof(struct run, options.field)
 
@@ -195,6 +209,15 @@ static const struct option_entry entries[] = {
       "Write switches, calls, messages and faults to FILE, for\n"
       "ui.perfetto.dev or chrome://tracing.",
       option_set_text, SITE(trace_file) },
+    { "place", "SERVER=PLACE[,...]",
+      "Where servers run: console, disk, om, dm, pm, or all of them, each in\n"
+      "a process of its own (user) or in the Nucleus's (supervisor).",
+      set_place, SITE(placement) },
+    { "config", "FILE",
+      "Read options from FILE first, one a line as NAME = VALUE without\n"
+      "dashes; # begins a comment line. Otherwise from the chorus.conf that\n"
+      "came with the program (LIBDIR/chorus; src/ in a build folder).",
+      set_config, 0 },
     { "strace", NULL, "Decode every Linux call to standard error or the log.",
       option_set_flag, SITE(strace) },
     { "env", "NAME[=VALUE]",
@@ -277,11 +300,52 @@ static bool find_root(struct run *run)
     return true;
 }
 
+/* A whole file as a string, to be freed; NULL with errno. */
+static char *read_text(const char *path)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return NULL;
+    if (getdelim(&text, &size, '\0', file) < 0 && !ferror(file) && text != NULL)
+        *text = '\0'; /* it is empty */
+    int error = ferror(file) ? errno : 0;
+    fclose(file);
+    if (error != 0) {
+        free(text);
+        errno = error;
+        return NULL;
+    }
+    return text;
+}
+
+/* The options that the command line overrides. The program's own file may be missing, one that was asked for not. */
+static enum options_verdict read_config(struct run *run, const char *asked)
+{
+    char *own = asked == NULL ? place_of_tool("chorus.conf") : NULL;
+    const char *path = asked != NULL ? asked : own;
+    if (path == NULL)
+        return OPTIONS_GO_ON;
+    enum options_verdict verdict = OPTIONS_MISUSED;
+    run->options.config_text = read_text(path);
+    run->in_file = true;
+    if (run->options.config_text == NULL)
+        fprintf(stderr, "chorus run: --config %s: %s\n", path, strerror(errno));
+    else
+        verdict = options_parse_lines(&table, run, run->options.config_text, path);
+    run->in_file = false;
+    free(own);
+    return verdict;
+}
+
 enum options_verdict options_parse_run(char **argv, struct site_options *ret_options)
 {
     struct run run = { .options = { .memory = SITE_MEMORY_DEFAULT,
                                     .processes = SITE_PROCESSES_DEFAULT } };
-    enum options_verdict verdict = options_parse(&table, &run, argv, &run.options.command);
+    enum options_verdict verdict = read_config(&run, options_peek(&table, argv, "config"));
+    if (verdict == OPTIONS_GO_ON)
+        verdict = options_parse(&table, &run, argv, &run.options.command);
     if (verdict == OPTIONS_GO_ON && !find_root(&run))
         verdict = OPTIONS_MISUSED;
     if (verdict == OPTIONS_GO_ON && !fill_defaults(&run)) {
@@ -302,5 +366,6 @@ void options_free_run(struct site_options *options)
     free(options->environment);
     free(options->name);
     free(options->root_image);
+    free(options->config_text);
     *options = (struct site_options){ 0 };
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "placement.h"
+
 /* What `chorus` says of itself by its exit status. Otherwise it is the command's: its own
  * status, or 128+n when signal n ended it; 126 and 127 mean that the command could not be run
  * or was not found, as a shell says it. */
@@ -43,6 +45,8 @@ struct site_options {
     char **command;          /* ends with NULL; NULL itself: the interactive shell */
     char **environment;      /* ends with NULL; all of it, the defaults included */
     const char *user;        /* NAME or UID[:GID] inside the site */
+    struct placement placement;
+    char *config_text;       /* the configuration file's; strings above may point into it */
     const char *folder;      /* where the command starts; NULL: the user's home */
 };
 

@@ -26,7 +26,6 @@ struct arguments {
 };
 
 struct boot_actor {
-    const char *name;
     int priority;
     enum {
         RESTARTS,  /* when it dies, another one takes its place, and its clients go on */
@@ -38,16 +37,15 @@ struct boot_actor {
 
 static void tell_pm(const struct site_options *options, struct arguments *arguments);
 
-static const struct boot_actor actors[] = {
-    {"console", K_PRIO_DRIVER, RESTARTS, NULL},
-    {"disk", K_PRIO_DRIVER, RESTARTS, NULL},
-    {"om", K_PRIO_SERVER, LEAVES, NULL},
-    {"dm", K_PRIO_SERVER, ENDS_SITE, NULL},
-    {"pm", K_PRIO_SERVER, ENDS_SITE, tell_pm},
+static const struct boot_actor actors[SERVERS] = {
+    [SERVER_CONSOLE] = {K_PRIO_DRIVER, RESTARTS, NULL},
+    [SERVER_DISK] = {K_PRIO_DRIVER, RESTARTS, NULL},
+    [SERVER_OM] = {K_PRIO_SERVER, LEAVES, NULL},
+    [SERVER_DM] = {K_PRIO_SERVER, ENDS_SITE, NULL},
+    [SERVER_PM] = {K_PRIO_SERVER, ENDS_SITE, tell_pm},
 };
-enum { ACTORS = sizeof actors / sizeof *actors };
 
-static const struct actor *running[ACTORS];
+static const struct actor *running[SERVERS];
 static const struct site_options *boot_options;
 
 /* Arguments */
@@ -92,32 +90,35 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
         add(arguments, *word);
 }
 
-static bool start(const struct boot_actor *boot, const char *path, char *const *argv)
+static bool start(enum server server, const char *path, char *const *argv)
 {
+    bool supervisor = boot_options->placement.of[server] == PLACE_SUPERVISOR;
     struct loader_program program = {
-        .name = boot->name, .argv = (const char *const *)argv, .privilege = K_SYSTEMACTOR, .priority = boot->priority};
+        .name = server_names[server], .argv = (const char *const *)argv, .priority = actors[server].priority,
+        .privilege = supervisor ? K_SUPACTOR : K_SYSTEMACTOR};
     struct actor *actor;
     char why[256] = "";
     int status = site_load(path, &program, &actor, why, sizeof why);
     if (status != K_OK)
-        fprintf(stderr, "chorus: the actor %s cannot be started: %s\n", boot->name, why[0] ? why : nucleus_error_words(status));
+        fprintf(stderr, "chorus: the actor %s cannot be started: %s\n", program.name, why[0] ? why : nucleus_error_words(status));
     else
-        running[boot - actors] = actor;
+        running[server] = actor;
     return status == K_OK;
 }
 
-static bool start_one(const struct boot_actor *boot, const struct site_options *options)
+static bool start_one(enum server server)
 {
-    char *path = place_of_actor(boot->name);
+    const char *name = server_names[server];
+    char *path = place_of_actor(name);
     if (path == NULL) {
-        fprintf(stderr, "chorus: the actor %s is not there: %s\n", boot->name, strerror(errno));
+        fprintf(stderr, "chorus: the actor %s is not there: %s\n", name, strerror(errno));
         return false;
     }
     struct arguments arguments = {NULL, 0, false};
-    add(&arguments, boot->name);
-    if (boot->tell != NULL)
-        boot->tell(options, &arguments);
-    bool started = !arguments.failed && start(boot, path, arguments.words);
+    add(&arguments, name);
+    if (actors[server].tell != NULL)
+        actors[server].tell(boot_options, &arguments);
+    bool started = !arguments.failed && start(server, path, arguments.words);
     free(arguments.words);
     free(path);
     return started;
@@ -139,7 +140,7 @@ static bool dies_too_often(void)
     return ++deaths > DEATHS_MOST;
 }
 
-static void start_again(void *boot) { start_one(boot, boot_options); }
+static void start_again(void *server) { start_one((enum server)(uintptr_t)server); }
 
 /* pm closes the disk; without pm, or when it died itself, the disk is recovered at the next start. */
 static void end_site(void *unused)
@@ -153,23 +154,23 @@ static void end_site(void *unused)
 static void on_gone(const struct actor *gone, int reason, const char *words)
 {
     (void)reason, (void)words;
-    for (size_t i = 0; i < ACTORS; i++) {
+    for (unsigned i = 0; i < SERVERS; i++) {
         if (running[i] != gone)
             continue;
         running[i] = NULL;
         if (actors[i].death == LEAVES || nucleus_shutting_down(NULL, NULL))
             return;
         if (actors[i].death == ENDS_SITE) {
-            host_log(0, "chorus: %s died; the site ends", actors[i].name);
+            host_log(0, "chorus: %s died; the site ends", server_names[i]);
             host_post(end_site, NULL);
             return;
         }
         if (dies_too_often()) {
-            host_log(0, "%s dies too often, and is not started again", actors[i].name);
+            host_log(0, "%s dies too often, and is not started again", server_names[i]);
             return;
         }
-        host_log(1, "%s is started again", actors[i].name);
-        host_post(start_again, (void *)&actors[i]);
+        host_log(1, "%s is started again", server_names[i]);
+        host_post(start_again, (void *)(uintptr_t)i);
     }
 }
 
@@ -177,8 +178,8 @@ bool site_actors_start(const struct site_options *options)
 {
     boot_options = options;
     nucleus_hooks.actor_gone = on_gone;
-    for (size_t i = 0; i < ACTORS; i++)
-        if (!start_one(&actors[i], options))
+    for (unsigned i = 0; i < SERVERS; i++)
+        if (!start_one((enum server)i))
             return false;
     return true;
 }

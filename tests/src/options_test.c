@@ -115,6 +115,96 @@ Test(options, a_bad_user_folder_or_variable_is_refused)
     expect_misuse("--root /dev/null --env NOT_SET_OUTSIDE");
 }
 
+Test(options, a_placement_of_nobody_or_nowhere_is_refused)
+{
+    expect_misuse("--root /dev/null --place=");
+    expect_misuse("--root /dev/null --place om");
+    expect_misuse("--root /dev/null --place om=");
+    expect_misuse("--root /dev/null --place om=kernel");
+    expect_misuse("--root /dev/null --place nobody=user");
+    expect_misuse("--root /dev/null --place =user");
+    expect_misuse("--root /dev/null --place om=user,");
+    expect_misuse("--root /dev/null --place om=user,,pm=user");
+    expect_misuse("--root /dev/null --place om=user=user");
+    expect_misuse("--root /dev/null --place om=useruseruseruseruseruseruseruseruseruseruseruseruseruseruseruseruseruser");
+}
+
+Test(options, a_placement_that_is_refused_changes_nothing)
+{
+    struct placement placement = { .of = { [SERVER_OM] = PLACE_SUPERVISOR } };
+    char problem[200] = "";
+    cr_expect_not(placement_parse("all=user,pm=nowhere", &placement, problem, sizeof problem));
+    cr_expect_eq(placement.of[SERVER_OM], PLACE_SUPERVISOR);
+    cr_expect_not_null(strstr(problem, "nowhere"));
+}
+
+/* A configuration file with this text; its path. */
+static const char *config(const char *text)
+{
+    static char path[] = "/tmp/options-test.XXXXXX";
+    strcpy(path + sizeof path - 7, "XXXXXX");
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    return path;
+}
+
+static enum options_verdict parse_with(const char *text, const char *more)
+{
+    char line[300];
+    const char *path = config(text);
+    snprintf(line, sizeof line, "--root /dev/null --config %s%s", path, more);
+    enum options_verdict verdict = parse(line);
+    unlink(path);
+    return verdict;
+}
+
+Test(options, a_bad_configuration_file_is_refused)
+{
+    static const char *const bad[] = { "bogus = 1", "snapshot = yes", "memory", "memory =", "memory = much", "place = om", "config = /dev/null", "= 1",
+                                       "--memory = 64M" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_expect_eq(parse_with(bad[i], ""), OPTIONS_MISUSED, "accepted: %s", bad[i]);
+    expect_misuse("--root /dev/null --config /nonexistent/file");
+    expect_misuse("--root /dev/null --config /");
+}
+
+Test(options, a_bad_line_is_told_with_its_number)
+{
+    char text[300] = "";
+    FILE *file = tmpfile();
+    cr_assert_not_null(file);
+    fflush(stderr);
+    dup2(fileno(file), STDERR_FILENO);
+    cr_expect_eq(parse_with("# first\n\nmemory = 64M\nplace = om=nowhere\n", ""), OPTIONS_MISUSED);
+    fflush(stderr);
+    cr_expect_gt(pread(fileno(file), text, sizeof text - 1, 0), 0);
+    cr_expect_not_null(strstr(text, "line 4: place: there is no place 'nowhere'"), "%s", text);
+}
+
+Test(options, a_configuration_file_sets_what_the_command_line_does_not, .fini = forget)
+{
+    static const char text[] = "# comment\r\n\n memory=64M \nplace = all=supervisor, console=user\nverbose\nlog = a b\ncpus = 1";
+    cr_assert_eq(parse_with(text, " --memory 128M --place om=user --snapshot"), OPTIONS_GO_ON);
+    cr_expect_eq(options.memory, 128u << 20);
+    cr_expect_eq(options.cpus, 1u);
+    cr_expect(options.verbose && options.snapshot);
+    cr_expect_str_eq(options.log_file, "a b");
+    cr_expect_eq(options.placement.of[SERVER_CONSOLE], PLACE_USER);
+    cr_expect_eq(options.placement.of[SERVER_DISK], PLACE_SUPERVISOR);
+    cr_expect_eq(options.placement.of[SERVER_OM], PLACE_USER);
+    cr_expect_eq(options.placement.of[SERVER_PM], PLACE_SUPERVISOR);
+}
+
+Test(options, the_last_placement_of_a_server_counts, .fini = forget)
+{
+    cr_assert_eq(parse("--root /dev/null --place om=supervisor,all=user --place pm=supervisor,pm=user,dm=supervisor"), OPTIONS_GO_ON);
+    cr_expect_eq(options.placement.of[SERVER_OM], PLACE_USER);
+    cr_expect_eq(options.placement.of[SERVER_PM], PLACE_USER);
+    cr_expect_eq(options.placement.of[SERVER_DM], PLACE_SUPERVISOR);
+}
+
 Test(options, the_defaults_are_complete, .fini = forget)
 {
     cr_assert_eq(parse("--root /dev/null"), OPTIONS_GO_ON);

@@ -39,6 +39,10 @@ TEST_IMAGE = os.path.join(BUILD, 'tests/system/test.img')  # root.img and tests/
 LONG = 'CHORUS_TEST_LONG' in os.environ
 TIMEOUT = int(os.environ.get('CHORUS_TEST_TIMEOUT', 120 if LONG else 60))  # seconds, for what takes one
 
+# Where the servers run, as for --place; nothing: as the program's own configuration file says.
+PLACE = os.environ.get('CHORUS_TEST_PLACE')
+PLACED = ['--place', PLACE] if PLACE else []
+
 CHECK_TIMEOUT = 5 * TIMEOUT
 
 # What the site says at its end under --verbose.
@@ -203,7 +207,7 @@ class Site:
         self.clean = clean
         self.options = list(options)
         self.result = None
-        words = [*prefix, CHORUS, 'run', '--verbose', '--log', self.log_path, *self.options]
+        words = [*prefix, CHORUS, 'run', '--verbose', '--log', self.log_path, *PLACED, *self.options]
         if command:
             words += ['--', *command]
         self.process = subprocess.Popen(words, bufsize=0, stdin=stdin, stdout=stdout, stderr=stderr,

@@ -11,7 +11,7 @@ import subprocess
 import termios
 import time
 
-from harness import (CHORUS, Failure, LIVE, TIMEOUT, await_no_children, check_left_over,
+from harness import (PLACED, CHORUS, Failure, LIVE, TIMEOUT, await_no_children, check_left_over,
                      end_at_once, exit_status, expect, restore_signals, scratch, shorten)
 
 PROMPT = 'ready> '
@@ -29,7 +29,7 @@ class Terminal:
         self.host, site = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.host)
-        words = [CHORUS, 'run', '--verbose', '--log', self.log_path, *options]
+        words = [CHORUS, 'run', '--verbose', '--log', self.log_path, *PLACED, *options]
         if command:
             words += ['--', *command]
         self.process = subprocess.Popen(

@@ -1,0 +1,31 @@
+/* Placement: which server of a site runs where.
+ *
+ * One file serves in both places (docs/placement.md). Which one is written as in
+ *     all=supervisor,console=user,disk=user
+ * A list changes what it names; of what is named twice the last counts. */
+
+#ifndef CHORUS_PLACEMENT_H
+#define CHORUS_PLACEMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum place {
+    PLACE_USER,       /* a host process of its own */
+    PLACE_SUPERVISOR, /* the Nucleus's process */
+};
+
+/* The servers that a site boots with, in the order of their start. */
+enum server { SERVER_CONSOLE, SERVER_DISK, SERVER_OM, SERVER_DM, SERVER_PM, SERVERS };
+extern const char *const server_names[SERVERS];
+
+struct placement {
+    enum place of[SERVERS];
+};
+
+/* "user" or "supervisor". */
+bool placement_parse_place(const char *text, enum place *ret_place);
+/* Take a list. False: *placement is as it was, and `problem` says what is wrong. */
+bool placement_parse(const char *list, struct placement *placement, char *problem, size_t size);
+
+#endif
