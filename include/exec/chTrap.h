@@ -79,6 +79,10 @@ typedef struct KnTrapConnect {
     VmAddr handler;  /* with port cleared: an address in the actor itself, 0 disconnects */
 } KnTrapConnect;
 enum { K_CONNECT_TRAP = 1, K_CONNECT_EXCEPTION = 2, K_CONNECT_ABORT = 4 };
+/* <flags>, with K_CONNECT_TRAP and a port only: the actor makes no nucleus calls of its own any more (each is K_EPRIV): what the
+ * subsystem behind the port does for it, by K_DO_CALL too, is all that it can. An actor made with it as <init> is confined
+ * as well. Another actorTrapConnect without the flag lifts it. */
+enum { K_CONNECT_CONFINE = 1 };
 
 /* Connect or disconnect the handler of an actor's traps. Who: the actor for itself (K_MYACTOR); for another, a
  * system or supervisor actor that knows its capability. K_EPRIV, K_EUNKNOWN, K_EINVAL.

@@ -23,7 +23,8 @@ static struct space *space_record(void)
 static int connect_traps(const KnCap *actor)
 {
     KnTrapConnect connect = { .port = worker_port_ui,
-                              .what = K_CONNECT_TRAP | K_CONNECT_EXCEPTION | K_CONNECT_ABORT };
+                              .what = K_CONNECT_TRAP | K_CONNECT_EXCEPTION | K_CONNECT_ABORT,
+                              .flags = K_CONNECT_CONFINE };
     return actorTrapConnect(actor, &connect);
 }
 

@@ -196,12 +196,15 @@ int64_t call_actorTrapConnect(struct thread *thread)
     status = call_in(thread, thread->call.arg[1], &connect, sizeof connect);
     if (status < 0)
         return status;
-    if (status != K_OK || connect.what == 0 || (connect.what & ~all) != 0 || connect.flags != 0)
+    if (status != K_OK || connect.what == 0 || (connect.what & ~all) != 0 ||
+        (connect.flags & ~K_CONNECT_CONFINE) != 0)
         return K_EINVAL;
     if (actor != thread->actor && !call_is_trusted(thread))
         return K_EPRIV;
     bool has_port = !uiIsCleared(&connect.port);
     if (has_port && connect.handler != 0)
+        return K_EINVAL;
+    if ((connect.flags & K_CONNECT_CONFINE) && !(has_port && connect.what & K_CONNECT_TRAP))
         return K_EINVAL;
     if (has_port && port_find(&connect.port) == NULL)
         return K_EUNKNOWN;

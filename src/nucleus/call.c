@@ -100,6 +100,12 @@ int call_name_in(struct thread *thread, uint64_t address, char name[K_NAMEMAX])
     return K_OK;
 }
 
+/* Its subsystem makes its calls for it, and it makes none itself: K_CONNECT_CONFINE. */
+static bool is_confined(const struct thread *thread)
+{
+    return (thread->actor->trap.flags & K_CONNECT_CONFINE) && !thread->call.for_trap;
+}
+
 bool call_is_trusted(const struct thread *thread)
 {
     return thread->actor->privilege != K_USERACTOR;
@@ -146,6 +152,8 @@ static int64_t call_dispatch(struct thread *thread)
     const struct call_entry *entry = call_table_find(thread->call.number);
     if (entry == NULL)
         return K_ENOSYS;
+    if (is_confined(thread))
+        return K_EPRIV;
     if (entry->who == CALL_SYSTEM && !call_is_trusted(thread))
         return K_EPRIV;
     if (entry->who == CALL_SUPER && thread->actor->privilege != K_SUPACTOR)

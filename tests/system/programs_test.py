@@ -49,6 +49,12 @@ def a_heap_of_a_gigabyte_is_copied_at_fork_where_it_is_written():
     expect((result.status, result.out), (0, b'both sides have their own\n'))
 
 
+@check
+def a_process_cannot_call_the_nucleus_by_its_gate():
+    result = run('gate', options=IMAGE)
+    expect((result.status, result.out), (0, b'the gate is closed\n'))
+
+
 @long_check
 def threads_agree_a_hundred_times():
     result = run('sh', '-c', 'for i in $(seq 100); do threads || exit 1; done', options=IMAGE,
