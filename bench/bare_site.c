@@ -1,8 +1,8 @@
 /* bare_site.c: a site of the given actors and nothing else, for benchmarks and hostile actors: no devices, no Unix.
  *
- *   bare-site [--cpus N] [--memory MB] "FILE [ARGUMENT...]"...
+ *   bare-site [--cpus N] [--memory MB] "[@]FILE [ARGUMENT...]"...
  *
- * Each actor is a system actor at the priority of programs. The site ends when one calls sysShutdown, with that status; the log goes to standard output, and at
+ * Each actor is a system actor, with @ a supervisor actor, at the priority of programs. The site ends when one calls sysShutdown, with that status; the log goes to standard output, and at
  * last a line tells what was left over.
  */
 #include <chorus.h>
@@ -34,6 +34,8 @@ static void start(char *line)
 {
     const char *argv[WORDS_MOST + 1] = {NULL};
     int count = 0;
+    bool supervisor = line[0] == '@';
+    line += supervisor;
     for (char *word = strtok(line, " "); word != NULL && count < WORDS_MOST; word = strtok(NULL, " "))
         argv[count++] = word;
     struct stat stat;
@@ -45,7 +47,7 @@ static void start(char *line)
         die(line, strerror(errno));
     const char *slash = strrchr(argv[0], '/');
     struct loader_program program = {.name = slash ? slash + 1 : argv[0], .image = image, .image_size = (size_t)stat.st_size, .argv = argv,
-                                     .privilege = K_SYSTEMACTOR, .priority = K_PRIO_USER};
+                                     .privilege = supervisor ? K_SUPACTOR : K_SYSTEMACTOR, .priority = K_PRIO_USER};
     struct actor *actor;
     char why[160] = "";
     if (loader_start(&program, &actor, why, sizeof why) != K_OK)

@@ -1,12 +1,15 @@
 /* What a nucleus call costs: an actor that measures, and one that answers.
  *
  *   nucleus answer            serve: reply to every message
+ *   nucleus compute           in a loop, for ever
+ *   nucleus late              with a better priority than that: tell how late it wakes from sleep, the median and the worst of 1000 times; end the site
  *   nucleus measure           call the other; tell each figure as "name value ns"; end the site
  *
  * Each figure is the best of some rounds.
  */
 #include <chorus.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STAMP 4000
@@ -82,8 +85,48 @@ static void show(const char *name, double value)
     fflush(stdout);
 }
 
+static void compute(void)
+{
+    for (volatile unsigned long i = 0;; i++)
+        ;
+}
+
+static int compare(const void *a, const void *b)
+{
+    KnTime first = *(const KnTime *)a, second = *(const KnTime *)b;
+    return (first > second) - (first < second);
+}
+
+static void late(void)
+{
+    enum { TIMES = 1000 };
+    static KnTime found[TIMES];
+    KnSched better = {.schedClass = K_SCHED_RR, .priority = K_PRIO_SERVER, .slice = 10000000};
+    if (threadScheduler(K_MYACTOR, K_MYSELF, NULL, &better) != K_OK)
+        printf("its priority stays\n");
+    for (int i = 0; i < TIMES; i++) {
+        KnTime from, to;
+        const KnTime delay = 1300000 + i * 1000;
+        sysTime(&from);
+        threadDelay(delay);
+        sysTime(&to);
+        found[i] = to - from - delay;
+    }
+    qsort(found, TIMES, sizeof *found, compare);
+    show("late_median", (double)found[TIMES / 2]);
+    show("late_99", (double)found[TIMES * 99 / 100]);
+    show("late_worst", (double)found[TIMES - 1]);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "compute") == 0)
+        compute();
+    if (argc > 1 && strcmp(argv[1], "late") == 0) {
+        late();
+        sysShutdown(0, 0);
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "answer") == 0)
         answer();
     uiBuild(&server.target, K_UISTATPORT, 0, STAMP);

@@ -267,7 +267,7 @@ def a_link_that_leads_to_itself_and_a_path_without_end():
 def a_server_that_is_killed_is_told_of():
     """The om's host process is killed: who waits gets an error, a message says who died."""
     with Site('sh', '-c', 'echo up; while sleep 0.1; do ls -R / >/dev/null 2>&1; done',
-              options=['--name', 'victim'], clean=False) as site:
+              options=['--name', 'victim', '--place', 'om=user'], clean=False) as site:
         expect(site.line(), b'up\n')
         os.kill(site.actors()['om'], signal.SIGKILL)
         wait_until(lambda: re.search(r'\bom\b.*(died|killed|gone)', site.log()), 'a message', 10)
