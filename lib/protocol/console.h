@@ -6,7 +6,8 @@
  * nothing happened, and that an event follows once it is worth trying again. Events are ipcSends to the port that
  * CONSOLE_CONNECT gave; they are hints and may come once too often.
  *
- * When the driver dies it is started again; dm's call fails, and dm connects again. Input that the dead driver had
+ * When the driver dies it is started again, and dm connects again: the next driver knows nothing of events that the dead one
+ * promised. So dm calls the port that it got from CONSOLE_CONNECT and watches it (actorWatch). Input that the dead driver had
  * taken from the device and not given out is lost (at most eight buffers of 4 KB a port); output that it had accepted and not passed on
  * is lost too.
  */
@@ -20,7 +21,8 @@
 #define CONSOLE_BODY_MAX    65536
 
 enum console_operation {
-    CONSOLE_CONNECT = 0x600,    /* event_port -> ports, columns, rows. One client; a new one takes over */
+    CONSOLE_CONNECT = 0x600,    /* event_port -> ports, columns, rows, driver_port. One client; a new one
+                                 * takes over */
     CONSOLE_READ,               /* port, length -> bytes in the body; none: the end of the input.
                                  * -EAGAIN: CONSOLE_EVENT_READABLE follows */
     CONSOLE_WRITE,              /* port, body -> length accepted, at least 1.
@@ -45,7 +47,8 @@ struct console_reply {
     uint32_t length;
     uint32_t ports;             /* one bit for each port that there is */
     uint16_t columns, rows;
-    uint8_t  unused[104];
+    uint64_t driver_port;       /* the 8 bytes of a KnUniqueId: the driver's own port */
+    uint8_t  unused[96];
 };
 
 enum console_event_kind {

@@ -30,9 +30,11 @@ static struct {
     bool readable, writable, drainable; /* worth asking the driver: cleared before, set again by events */
 } hint[CHANNELS];
 static int timer = -1;
+static uint64_t connections;            /* to a driver, the number of the present one: the cookie of its watch */
+static bool driver_gone;                /* it has died, though no call has told yet */
 
 /* The pump's own: */
-static KnIpcDest driver;
+static KnIpcDest driver;                /* its own port: the next driver must be connected to first */
 static struct {
     uint8_t bytes[CHANNEL_SIZE];
     size_t start, length;               /* taken from the channel, not yet accepted by the driver */
@@ -104,12 +106,22 @@ static int driver_call(uint32_t operation, unsigned port, uint32_t length,
     return size < 0 ? size : K_OK;
 }
 
+/* Be told of its death: it may owe an event, and then nobody would call it again. */
+static bool driver_watch(const KnUniqueId *port)
+{
+    pthread_mutex_lock(&lock);
+    driver_gone = false;
+    uint64_t cookie = ++connections;
+    pthread_mutex_unlock(&lock);
+    return actorWatch(port, server_port(), cookie) == K_OK;
+}
+
 /* Find the driver, or wait for the next one; learn what ports there are. */
 static bool driver_connect(void)
 {
     struct console_request request = { .operation = CONSOLE_CONNECT };
     struct console_reply reply;
-    KnUniqueId port;
+    KnUniqueId port, driver_port;
 
     if (portUi(K_MYACTOR, server_port(), &port) != K_OK)
         return false;
@@ -118,6 +130,10 @@ static bool driver_connect(void)
     int size = client_call_patiently(&driver, &request, sizeof request, &reply, sizeof reply, NULL,
                                      CONNECT_PATIENCE);
     if (size < 0 || reply.status != 0)
+        return false;
+    memcpy(&driver_port, &reply.driver_port, sizeof driver_port);
+    driver = client_port(&driver_port);
+    if (!driver_watch(&driver_port))
         return false;
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < CHANNELS; i++) {
@@ -212,13 +228,13 @@ static int pump_drain(unsigned number)
     return K_OK;
 }
 
-/* Until the driver is gone. */
+/* Until the driver is gone; returns how that showed. */
 static int pump(void)
 {
     int status = K_OK;
 
     pthread_mutex_lock(&lock);
-    while (status == K_OK) {
+    while (status == K_OK && !driver_gone) {
         bool worked = false;
         attention = false;
         for (unsigned i = 0; i < CHANNELS && status == K_OK; i++) {
@@ -228,11 +244,11 @@ static int pump(void)
             if (status == K_OK)
                 status = pump_drain(i);
         }
-        while (status == K_OK && !worked && !attention)
+        while (status == K_OK && !worked && !attention && !driver_gone)
             pthread_cond_wait(&work, &lock);
     }
     pthread_mutex_unlock(&lock);
-    return status;
+    return status == K_OK ? K_EDEAD : status;
 }
 
 static void *pump_thread(void *unused)
@@ -256,7 +272,7 @@ static void watch_client(uint64_t event_port)
     KnUniqueId port;
 
     memcpy(&port, &event_port, sizeof port);
-    actorWatch(&port, server_port(), 0);
+    actorWatch(&port, server_port(), 0); /* cookie 0: a client */
 }
 
 static void handle(struct server_request *request)
@@ -310,7 +326,12 @@ static void gone(const KnWatchMsg *watch)
 
     memcpy(&port, &watch->ui, sizeof port);
     pthread_mutex_lock(&lock);
-    dm_client_gone(port);
+    if (watch->cookie == 0) {
+        dm_client_gone(port);
+    } else if (watch->cookie == connections) {
+        driver_gone = true;
+        pthread_cond_signal(&work);
+    }
     settle();
     pthread_mutex_unlock(&lock);
 }

@@ -12,6 +12,7 @@
 static struct console console;
 static struct driver_registers registers;
 static unsigned device, intr;
+static KnUniqueId own_port;
 static KnUniqueId client;               /* where events go; cleared: nowhere yet */
 
 /* Events are few and never lost: while the client's queue is full, wait for it, but not for ever. */
@@ -40,9 +41,11 @@ static void handle(struct server_request *request)
     const struct console_request *ask = (const struct console_request *)request->annex;
     struct console_reply reply;
 
-    if (ask->operation == CONSOLE_CONNECT)
-        memcpy(&client, &ask->event_port, sizeof client);
     size_t size = console_request(&console, ask, &reply, request->body, request->body_size);
+    if (ask->operation == CONSOLE_CONNECT) {
+        memcpy(&client, &ask->event_port, sizeof client);
+        memcpy(&reply.driver_port, &own_port, sizeof own_port);
+    }
     server_reply_body(request, &reply, sizeof reply, request->body, size);
 }
 
@@ -63,7 +66,8 @@ static int start(void)
     driver_registers_init(&registers, &device);
     if (!console_begin(&console, &registers, driver_memory, event))
         return K_EFAIL;
-    return svIntrAttach(intr, server_port());
+    int status = portUi(K_MYACTOR, server_port(), &own_port);
+    return status == K_OK ? svIntrAttach(intr, server_port()) : status;
 }
 
 int main(void)

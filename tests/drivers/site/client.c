@@ -332,6 +332,11 @@ static void test_dying_console(void)
         threadDelay(10000000);
     }
     check(wrong == 0, "writing goes on with each new driver");
+    /* The person types seldom: drivers come and go while the reader waits. */
+    wrong = 0;
+    for (int i = 0; i < 6; i++)
+        wrong += device_read(tty, 100, 34) != 0 || reply.length != 6 || memcmp(bytes, "typed\n", 6) != 0;
+    check(wrong == 0, "what is typed is read, whichever driver brings it");
 }
 
 int main(int argc, char **argv)
