@@ -227,7 +227,8 @@ ENTRY void birth_entry(struct setup_info *info, int *pids)
     struct {
         uint64_t handler, flags, restorer, mask;
     } action = {info->handler, 0x4 | 0x08000000 | 0x40000000 | 0x04000000, info->handler, 0};
-    uint64_t signals = 1ul << SIGILL | 1ul << SIGTRAP | 1ul << SIGBUS | 1ul << SIGFPE | 1ul << SIGSEGV | 1ul << SIGSYS | 1ul << SIGNAL_PREEMPT;
+    uint64_t signals = 1ul << SIGILL | 1ul << SIGTRAP | 1ul << SIGBUS | 1ul << SIGFPE | 1ul << SIGSEGV | 1ul << SIGSYS | 1ul << SIGNAL_PREEMPT |
+                       1ul << SIGNAL_RESET;
     for (int signal = 1; signal < 32; signal++)
         if (signals >> signal & 1 && HOST4(SYS_rt_sigaction, signal, &action, 0, 8) != 0)
             give_up(111);

@@ -99,6 +99,7 @@ static void start(int index, struct host_context *context)
     cpu->running = context;
     cpu->since = stub->since = host_time();
     stub->state = STUB_RUNNING;
+    stub->used = true;
     deliver(cpu, stub, command);
 }
 
@@ -179,6 +180,8 @@ static bool take(struct stub *stub, struct host_event *event, bool lost)
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     box_write(stub, BOX_REQUEST, 0);
     struct user_cpu *cpu = &machine.cpu[stub->index];
+    if (request == REQUEST_RESET)
+        return false; /* a late hint: see reuse.c */
     if (request == REQUEST_STUB_FAULT) {
         process_kill(stub->process, HOST_DEAD_STUB_FAULT, "it meddled with its stub");
         return false;
@@ -309,7 +312,8 @@ int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have)
         if (space->batch_watch < next)
             next = space->batch_watch;
     }
-    return next;
+    int64_t look = list_is_empty(&machine.reused) ? INT64_MAX : reuse_watch(now);
+    return look < next ? look : next;
 }
 
 /* --- endings -------------------------------------------------------------------------------------------------------------------------------- */
@@ -328,30 +332,57 @@ void cpu_drop_context(struct host_context *context)
     }
 }
 
-/* The process is killed or dead: none of its stubs counts any more. The Nucleus learns by the event that its threads do not run. */
-void cpu_forget(struct process *process)
+void cpu_unseat(struct process *process)
+{
+    for (int i = 0; i < machine.cpus; i++) {
+        struct user_cpu *cpu = &machine.cpu[i];
+        if (cpu->seat == &process->stubs[i])
+            cpu->seat = NULL;
+        if (cpu->hop == &process->stubs[i])
+            cpu->hop = NULL;
+    }
+}
+
+bool cpu_is_parked(const struct process *process)
+{
+    for (int i = 0; i < machine.cpus; i++) {
+        const struct stub *stub = &process->stubs[i];
+        if (stub->state != STUB_PARKED || stub_in_flight(stub) || !list_is_empty(&stub->stalled))
+            return false;
+    }
+    return true;
+}
+
+void cpu_leave(struct process *process)
 {
     for (int i = 0; i < machine.cpus; i++) {
         struct user_cpu *cpu = &machine.cpu[i];
         struct stub *stub = &process->stubs[i];
-        if (cpu->seat == stub)
-            cpu->seat = NULL;
-        if (cpu->hop == stub)
-            cpu->hop = NULL;
-        if (cpu->running != NULL && cpu->running->home == stub) {
-            cpu->running = NULL;
-            cpu->preempt_at = 0;
-        }
         if (cpu->pending != NULL && cpu->pending->space == process->space)
             cpu->pending = NULL;
-        list_remove(&stub->lost_link);
-        LIST_FOR_EACH_SAFE(link, following, &stub->stalled)
-        list_remove(link);
-        stub->state = STUB_NONE;
         if (stub->loaded != NULL) {
             stub->loaded->running = false;
             stub->loaded->home = NULL;
             stub->loaded = NULL;
         }
     }
+}
+
+/* The process is killed or dead: none of its stubs counts any more. The Nucleus learns by the event that its threads do not run. */
+void cpu_forget(struct process *process)
+{
+    cpu_unseat(process);
+    for (int i = 0; i < machine.cpus; i++) {
+        struct user_cpu *cpu = &machine.cpu[i];
+        struct stub *stub = &process->stubs[i];
+        if (cpu->running != NULL && cpu->running->home == stub) {
+            cpu->running = NULL;
+            cpu->preempt_at = 0;
+        }
+        list_remove(&stub->lost_link);
+        LIST_FOR_EACH_SAFE(link, following, &stub->stalled)
+        list_remove(link);
+        stub->state = STUB_NONE;
+    }
+    cpu_leave(process);
 }

@@ -293,7 +293,11 @@ static bool poll_once(struct host_event *event)
         return true;
     if (!list_is_empty(&machine.batches) && space_poll(event))
         return true;
+    if (!list_is_empty(&machine.reused))
+        reuse_poll();
     process_first_traps();
+    if (event_queue_take(event))
+        return true;
     while (take_post(event)) {
         if (event->function != call_watch)
             return true;
@@ -335,6 +339,11 @@ static int cpu_to_spend(void)
     return -1;
 }
 
+bool host_cpu_is_spent(int cpu)
+{
+    return self.shorts >= SHORT_SLEEPS && machine.cpu[cpu].host_cpu == self.bound;
+}
+
 static int running_count(int *ret_host_cpu)
 {
     int count = 0;
@@ -365,6 +374,13 @@ static unsigned words_to_wait_on(struct futex_waitv *waits, uint32_t post_word)
     {
         struct process *process = LIST_OWNER(link, struct host_space, link)->process;
         add_word(waits, &count, (volatile uint32_t *)process->report, (uint32_t)(process->batch - 1), 0);
+    }
+    LIST_FOR_EACH(link, &machine.reused)
+    {
+        struct process *process = LIST_OWNER(link, struct process, link);
+        for (int i = 0; i < machine.cpus; i++)
+            if (process->state == PROCESS_RESET && process->stubs[i].used)
+                add_word(waits, &count, (volatile uint32_t *)(process->stubs[i].area + BOX_REQUEST), 0, 0);
     }
     LIST_FOR_EACH(link, &machine.newborns)
     {
@@ -448,6 +464,8 @@ void host_wait(struct host_event *event, int64_t deadline)
         }
         if (spend)
             self.shorts = 0;
+        if (!busy)
+            process_keep_spares(true);
         int64_t until = deadline < watch ? deadline : watch;
         if (busy && self.audit_at < until)
             until = self.audit_at;

@@ -37,7 +37,7 @@ void hostarch_unwatch(int fd);
 
 /* Counters for ps and tests. */
 struct hostarch_counts {
-    uint64_t spins, sleeps, traps, calls, preemptions, births, deaths, batches, orders, hops_missed;
+    uint64_t spins, sleeps, traps, calls, preemptions, births, reuses, deaths, batches, orders, hops_missed;
     unsigned processes, spares;
     int zygote;
 };

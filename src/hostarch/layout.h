@@ -16,6 +16,7 @@
 
 #define GATE 0x10000
 #define GATE_SIZE 0x1000
+#define ACTOR_BEGIN 0x20000 /* the actor's memory, up to B */
 
 #define CODE_OFFSET 0x0
 #define CODE_SIZE 0x2000
@@ -71,6 +72,7 @@
 #define REQUEST_CALL 64
 #define REQUEST_CALL_PREEMPTED 65 /* the call is answered, its thread was preempted on the way back */
 #define REQUEST_STUB_FAULT 66
+#define REQUEST_RESET 67 /* the thread is as if newborn; a hint: reuse.c asks the host */
 
 /* In the order pages. */
 #define ORDER_WORD 0x00      /* address of the agent's word */
@@ -143,5 +145,6 @@
 #define FP_XFEATURES 472   /* in the extended state: what it holds */
 
 #define SIGNAL_PREEMPT 10 /* SIGUSR1: a standard signal; real-time ones queue up */
+#define SIGNAL_RESET 12   /* SIGUSR2: forget the actor, wait for another */
 
 #endif

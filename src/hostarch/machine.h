@@ -43,11 +43,21 @@ struct stub {
     int64_t since;          /* it runs since */
     uint32_t sent;          /* preemptions */
     uint32_t streak;        /* acknowledged ones without a trap since */
+    bool used;              /* it got a command since it was clean: see reuse.c */
     struct list lost_link;
     struct list stalled;    /* contexts that were to run on it while it was lost */
 };
 
-enum process_state { PROCESS_FREE, PROCESS_ASKED, PROCESS_BORN, PROCESS_SPARE, PROCESS_USED, PROCESS_DYING };
+enum process_state {
+    PROCESS_FREE,
+    PROCESS_ASKED,
+    PROCESS_BORN,
+    PROCESS_SPARE,
+    PROCESS_USED,
+    PROCESS_EMPTIED, /* its actor is gone: the agent unmaps all that it had, */
+    PROCESS_RESET,   /* and its stub threads forget it */
+    PROCESS_DYING
+};
 
 struct process {
     enum process_state state;
@@ -64,7 +74,9 @@ struct process {
     int64_t granted;              /* CPU time that it may have used: see liveness.c */
     int64_t audit_at, audit_used, audit_granted, audit_switches, audit_suspect;
     struct stub stubs[CPUS_MAX];
-    struct list link;             /* of the spare ones, oldest first, or of the newborn */
+    int64_t reuse_until;          /* emptied and reset by then, or it is killed */
+    int64_t reuse_look;           /* when to ask the host whether it is reset */
+    struct list link;             /* of the spare ones, oldest first, of the newborn, or of those that will be used again */
 };
 
 struct order {
@@ -141,8 +153,8 @@ struct machine {
     struct user_cpu cpu[CPUS_MAX];
     struct process *processes;
     uint32_t slots, used, births, spaces; /* processes at most, now, being born; spaces that have one, or wait for one */
-    struct list spares, newborns, waiting_spaces, batches, lost;
-    size_t spare_count;
+    struct list spares, newborns, waiting_spaces, batches, lost, reused;
+    size_t spare_count, reused_count;
     int64_t refused_at;     /* the host refused a process then; 0: never */
     uint32_t xstate_size, frame_offset, xstate_offset; /* where the host builds frames in an area, the same everywhere */
     uint8_t *xstate_initial;
@@ -157,8 +169,14 @@ void process_handle_zygote(void);       /* its socket can be read */
 void process_want(struct host_space *space);
 void process_first_traps(void);          /* look for newborn stubs */
 void process_kill(struct process *process, int reason, const char *words);
-void process_keep_spares(void);
+void process_keep_spares(bool idle);
 bool process_births_refused(void);
+void process_give_or_keep(struct process *process); /* it is clean */
+/* reuse.c */
+bool reuse_begin(struct process *process); /* false: it is to be killed */
+void reuse_emptied(struct process *process, bool failed); /* the agent has reported */
+void reuse_poll(void);
+int64_t reuse_watch(int64_t now);          /* when to look next, INT64_MAX: never */
 /* filter.c */
 void filter_build(struct setup_info *info);
 /* space.c */
@@ -168,6 +186,7 @@ bool space_poll(struct host_event *event); /* true: one made progress */
 void space_push(struct host_space *space);
 void space_wake_agent(struct process *process);
 void space_died(struct host_space *space, int reason);
+bool space_empty(struct host_space *space); /* order all of it unmapped, and nothing else; false: that cannot be */
 /* context.c */
 void context_unload(struct host_context *context); /* its state comes here */
 void context_load(struct host_context *context, struct stub *stub);
@@ -180,6 +199,9 @@ bool context_decode(struct host_context *context, uint32_t request, const uint8_
 bool cpu_poll(struct host_event *event);
 void cpu_retry(struct host_space *space);
 void cpu_forget(struct process *process);
+void cpu_unseat(struct process *process); /* no CPU relies on its stub threads any more */
+void cpu_leave(struct process *process); /* the same for one that lives on: what its stub threads do is no actor's any more */
+bool cpu_is_parked(const struct process *process); /* all its stub threads, as far as they say, and no signal is on its way */
 int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have); /* liveness; returns when to look next */
 void cpu_drop_context(struct host_context *context);
 /* liveness.c */

@@ -1,7 +1,7 @@
 /* process.c: actor processes: asked of the zygote, found ready, kept in reserve, given to spaces, buried.
  *
  * A process is spare when each of its stub threads has made its first trap and the SETUP pages are ordered away. Spare ones are kept so that making an
- * actor costs no birth. A space that finds no spare waits for one; its orders are queued meanwhile.
+ * actor costs no birth; those that an actor leaves behind are used again (reuse.c). A space that finds no spare waits for one; its orders are queued meanwhile.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +14,8 @@
 #include "counts.h"
 #include "machine.h"
 
-#define SPARES 3
+#define SPARES 3    /* the reserve when nothing runs; */
+#define SPARES_LOW 2 /* and while something does: a birth takes its time from it */
 #define BIRTHS_AT_ONCE 4
 #define REFUSED_FOR 100000000 /* ns that a refusal of the host counts */
 
@@ -52,6 +53,7 @@ static void prepare(struct process *process)
         stub->state = STUB_NONE;
         stub->loaded = NULL;
         stub->sent = stub->streak = 0;
+        stub->used = false;
         arg_write(stub, ARG_WORD, stub->word_address);
         arg_write32(stub, ARG_SPIN, machine.cpus > 1 ? STUB_SPIN : 1);
         arg_write(stub, ARG_AGENT, process->agent_word_address);
@@ -84,13 +86,14 @@ static unsigned waiting_count(void)
     return count;
 }
 
-/* Ask for as many births as spaces wait for, and the reserve wants. */
-void process_keep_spares(void)
+/* Ask for as many births as spaces wait for, and the reserve wants, beyond those processes that are on their way. */
+void process_keep_spares(bool idle)
 {
     if (machine.ending || process_births_refused())
         return;
-    unsigned want = waiting_count() + (machine.spare_count < SPARES ? SPARES - (unsigned)machine.spare_count : 0);
-    while (machine.births < want && machine.births < BIRTHS_AT_ONCE)
+    unsigned reserve = idle ? SPARES : SPARES_LOW;
+    unsigned want = waiting_count() + (machine.spare_count < reserve ? reserve - (unsigned)machine.spare_count : 0);
+    while (machine.births + machine.reused_count < want && machine.births < BIRTHS_AT_ONCE)
         if (!ask_for_birth())
             break;
 }
@@ -105,10 +108,10 @@ void process_want(struct host_space *space)
     } else {
         list_append(&machine.waiting_spaces, &space->waiting);
     }
-    process_keep_spares();
+    process_keep_spares(false);
 }
 
-static void give_or_keep(struct process *process)
+void process_give_or_keep(struct process *process)
 {
     struct list *link = list_first(&machine.waiting_spaces);
     if (link != NULL) {
@@ -149,7 +152,7 @@ static void look_at_newborn(struct process *process)
             process_kill(process, HOST_DEAD_BIRTH, "the birth's pages could not be unmapped");
             return;
         }
-        give_or_keep(process);
+        process_give_or_keep(process);
         return;
     }
     for (int i = 0; i < machine.cpus; i++) {
@@ -175,6 +178,15 @@ void process_first_traps(void)
     look_at_newborn(LIST_OWNER(link, struct process, link));
 }
 
+static void leave_reserve(struct process *process)
+{
+    if (process->state == PROCESS_SPARE)
+        machine.spare_count--;
+    if (process->state == PROCESS_EMPTIED || process->state == PROCESS_RESET)
+        machine.reused_count--;
+    list_remove(&process->link);
+}
+
 void process_kill(struct process *process, int reason, const char *words)
 {
     if (process->state == PROCESS_FREE || process->state == PROCESS_DYING || process->state == PROCESS_ASKED)
@@ -183,9 +195,7 @@ void process_kill(struct process *process, int reason, const char *words)
         host_log(1, "machine: process %d ends: %s", process->pid, words);
     if (process->state == PROCESS_BORN)
         machine.births--;
-    if (process->state == PROCESS_SPARE)
-        machine.spare_count--;
-    list_remove(&process->link);
+    leave_reserve(process);
     process->state = PROCESS_DYING;
     if (process->space != NULL && process->space->death == 0)
         process->space->death = reason;
@@ -223,10 +233,8 @@ static void bury(struct process *process, int status)
         birth_refused(process, WIFEXITED(status) ? "its birth failed" : "it was killed at its birth");
         return;
     }
-    if (process->state == PROCESS_SPARE)
-        machine.spare_count--;
-    list_remove(&process->link);
-    bool expected = process->state == PROCESS_DYING;
+    leave_reserve(process);
+    bool expected = process->state == PROCESS_DYING || process->state == PROCESS_EMPTIED;
     process->state = PROCESS_FREE;
     process->space = NULL;
     process->pid = 0;
@@ -278,5 +286,5 @@ void process_handle_zygote(void)
         }
         break;
     }
-    process_keep_spares();
+    process_keep_spares(false);
 }

@@ -44,7 +44,8 @@ void host_space_destroy(struct host_space *space)
     if (space->dead)
         return; /* the event is under way */
     if (space->process != NULL) {
-        process_kill(space->process, HOST_DEAD_DESTROYED, "");
+        if (space->process->state != PROCESS_USED || !reuse_begin(space->process))
+            process_kill(space->process, HOST_DEAD_DESTROYED, "");
         return;
     }
     list_remove(&space->waiting);
@@ -213,6 +214,20 @@ void space_push(struct host_space *space)
     space_wake_agent(space->process);
 }
 
+/* The machine's own pages excepted. */
+bool space_empty(struct host_space *space)
+{
+    if (space->batch_running)
+        return false;
+    space->order_first = space->order_count = 0;
+    if (!make_room(space))
+        return false;
+    space->given++;
+    space->orders[space->order_count++] = (struct order){SYS_munmap, 0, 0, 0, ACTOR_BEGIN, machine.base - ACTOR_BEGIN, 0};
+    space_push(space);
+    return true;
+}
+
 host_ticket_t host_space_commit(struct host_space *space)
 {
     if (!space->supervisor && space->order_first != space->order_count) {
@@ -293,6 +308,12 @@ bool space_poll(struct host_event *event)
         struct host_space *space = LIST_OWNER(link, struct host_space, link);
         uint64_t report = __atomic_load_n(space->process->report, __ATOMIC_ACQUIRE);
         if ((uint32_t)report != space->process->batch) {
+            continue;
+        }
+        struct process *process = space->process;
+        if (process->state == PROCESS_EMPTIED) {
+            list_remove(&space->link);
+            reuse_emptied(process, report >> 32);
             continue;
         }
         batch_done(space, report >> 32);

@@ -287,7 +287,7 @@ static int await_zygote(void)
 /* The first birth shows what frames look like here. */
 static int await_first_spare(void)
 {
-    process_keep_spares();
+    process_keep_spares(true);
     for (int64_t until = host_time() + 10000000000ll; machine.spare_count == 0; usleep(100)) {
         process_handle_zygote();
         process_first_traps();
@@ -307,6 +307,7 @@ int hostarch_start(const struct hostarch_options *options)
     list_init(&machine.waiting_spaces);
     list_init(&machine.batches);
     list_init(&machine.lost);
+    list_init(&machine.reused);
     if (check_host() != 0 || choose_cpus() != 0 || make_memory() != 0)
         return -1;
     machine.base = random_base();

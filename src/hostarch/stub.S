@@ -12,6 +12,8 @@
 #   elsewhere                            note it (BOX_PEND; looked at before a thread is resumed) and go back to where it was.
 # Any other signal that lands here is a fault of the stub: the actor has meddled, and dies.
 #
+# One signal is not a trap: SIGNAL_RESET makes the thread forget what it was interrupted in, whatever that was (reuse.c).
+#
 # The actor can jump to any instruction here with any registers. It gains nothing: two calls with checked arguments, and its own memory.
 
 #include "layout.h"
@@ -73,6 +75,8 @@ stub_handler:
         cld
         mov     %rsp, %rbx
         and     $-AREA_SIZE, %rbx
+        cmp     $SIGNAL_RESET, %edi
+        je      stub_reset
         mov     UC_RIP(%rdx), %rax
         lea     stub_begin(%rip), %rcx
         mov     %rax, %rsi
@@ -263,6 +267,19 @@ stub_ready:
         xor     %esp, %esp
         syscall
         ud2
+
+# --- the actor is gone, and this thread is to serve another: whatever was interrupted is forgotten -----------------------------------------------
+# Nothing that the actor could write is read from here to the first command: the area follows from the signal stack, the word is read only.
+stub_reset:
+        find_arguments
+        xor     %ebp, %ebp              # the word is 0 until the first command
+        mov     $REQUEST_RESET, %edi
+        xchg    %edi, BOX_REQUEST(%rbx)
+        cmpl    $0, WORDS(%rip)
+        je      sleep
+        lea     sleep(%rip), %r15
+        lea     BOX_REQUEST(%rbx), %rdi
+        jmp     futex_wake
 
 # --- the agent: another file table, no stack, the only one that changes mappings ---------------------------------------------------------------
 agent_entry:

@@ -7,7 +7,7 @@
  * Which CPU takes a woken thread: first the CPU of the event looks, so that a thread woken by one
  * that then waits (a call and its reply) runs there, and no other CPU has to be woken. If the waker
  * goes on, an idle CPU takes the thread, but only after SCHED_SPREAD_AFTER: usually the waker is
- * about to wait. A thread woken by no CPU (a timer, a device) is taken at once. */
+ * about to wait (later still if the Nucleus polls on that CPU). A thread woken by no CPU (a timer, a device) is taken at once. */
 #include "sched.h"
 
 #include <string.h>
@@ -159,7 +159,7 @@ static void enqueue(struct thread *thread, enum place place, bool light)
     thread->light = light;
     thread->queued_order = sched.order;
     thread->waker_cpu = sched.event_cpu;
-    thread->spread_at = nucleus_time() + SCHED_SPREAD_AFTER;
+    thread->queued_at = nucleus_time();
     insert(&queue->lists[priority], thread, place);
     queue->bitmap[priority / 64] |= 1ull << priority % 64;
     queue->count++;
@@ -427,9 +427,11 @@ static bool may_spread(int number, struct thread *thread)
     int waker = thread->waker_cpu;
     if (thread->bound >= 0 || waker < 0 || waker == number || sched.cpu[waker].running == NULL)
         return true;
-    if (nucleus_time() >= thread->spread_at)
+    int64_t at = thread->queued_at + (host_cpu_is_spent(number) ? SCHED_SPREAD_AFTER_SPENT
+                                                                : SCHED_SPREAD_AFTER);
+    if (nucleus_time() >= at)
         return true;
-    want_deadline(thread->spread_at);
+    want_deadline(at);
     return false;
 }
 

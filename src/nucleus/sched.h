@@ -11,8 +11,10 @@
 #define SCHED_LIGHT 10000000
 #define SCHED_LIGHT_PATIENCE 1000000 /* what one that is not light may run before it gives way */
 /* How long a woken thread waits for its waker's CPU before an idle one takes it: about what waking
- * an idle CPU costs. */
-#define SCHED_SPREAD_AFTER  50000
+ * an idle CPU costs; and more if that one is spent on the Nucleus, since without it every trap costs
+ * more than twice as much. */
+#define SCHED_SPREAD_AFTER       50000
+#define SCHED_SPREAD_AFTER_SPENT 500000
 
 void sched_init(int cpus);
 int sched_cpu_count(void);

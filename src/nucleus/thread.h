@@ -98,7 +98,7 @@ struct thread {
     int bound;            /* -1 or the CPU that it may use */
     struct list run_link; /* in a run queue */
     int64_t slice_left;
-    int64_t spread_at; /* ready: when an idle CPU other than its waker's may take it, see sched.c */
+    int64_t queued_at; /* ready: since when; see sched.c on when another CPU than its waker's may take it */
     int waker_cpu;     /* -1: nobody's */
     bool light;        /* ready, and goes before its equals */
     int64_t queued_order;

@@ -19,6 +19,8 @@ PIECE(user_count)
 PIECE(user_state)
 PIECE(user_touch)
 PIECE(user_32bit)
+PIECE(user_lurk)
+PIECE(user_trapped)
 
 static frame_t next_frame;
 static struct host_event event;
@@ -259,6 +261,97 @@ Test(machine, the_number_of_processes_is_capped_and_comes_back)
     for (int dead = 0; dead < count;)
         dead += next_event() == HOST_EVENT_SPACE_DEAD;
     cr_assert_eq(host_space_create(&spaces[0], NULL), K_OK);
+}
+
+static void end_user(struct user *user, struct host_context *thread)
+{
+    host_cpu_idle(0);
+    host_context_destroy(thread);
+    host_space_destroy(user->space);
+    while (next_event() != HOST_EVENT_SPACE_DEAD)
+        cr_assert_neq(event.kind, HOST_EVENT_NONE);
+}
+
+Test(machine, a_process_serves_one_actor_after_another)
+{
+    struct hostarch_counts counts;
+    for (int i = 0; i < 200; i++) {
+        struct user user;
+        next_frame = 0;
+        struct host_context *thread = USER(&user, user_syscalls, 0);
+        data_of(&user)[0] = 0;
+        for (int call = 0; call < 3; call++) {
+            host_cpu_run(0, thread);
+            cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL);
+            cr_assert_eq(data_of(&user)[0], call == 0 ? 0u : (unsigned)(call + 10 * i));
+            host_context_set_result(thread, call + 1 + 10 * i);
+        }
+        end_user(&user, thread);
+        run_for(2000000);
+    }
+    hostarch_counts(&counts);
+    cr_assert_gt(counts.reuses, 150u, "%lu", counts.reuses);
+    cr_assert_lt(counts.births, 50u, "%lu", counts.births);
+}
+
+/* Is <value> in what actors share with their stub threads? */
+static bool is_in_areas(uint64_t value)
+{
+    for (uint32_t slot = 0; slot < machine.slots; slot++)
+        for (int cpu = 0; cpu < machine.cpus; cpu++)
+            for (size_t at = 0; at < AREA_SIZE; at += 8)
+                if (*(volatile uint64_t *)(machine.processes[slot].stubs[cpu].area + at) == value)
+                    return true;
+    return false;
+}
+
+Test(machine, nothing_of_an_actor_is_left_in_its_process)
+{
+    const uint64_t mark = 0x5ec2e75ec2e7;
+    struct user user;
+    struct host_context *thread = USER(&user, user_state, mark);
+    host_cpu_run(0, thread);
+    run_for(5000000);
+    host_cpu_preempt(0);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_PREEMPTED);
+    cr_assert(is_in_areas(mark), "else this test looks for nothing");
+    end_user(&user, thread);
+    run_for(20000000);
+    cr_assert_not(is_in_areas(mark));
+}
+
+/* The next actor's process is, sooner or later, the one that the lurking thread sleeps in. */
+Test(machine, a_thread_that_lurks_in_a_process_does_not_wake_in_the_next_actor)
+{
+    extern const char stub_begin[], stub_wait_ip[];
+    struct user lurker;
+    struct host_context *thread = USER(&lurker, user_lurk, 0);
+    cr_assert_not_null(lurker.space->process);
+    struct process *process = lurker.space->process;
+    data_of(&lurker)[0] = machine.base + (uint64_t)(stub_wait_ip - stub_begin) - 2;
+    data_of(&lurker)[1] = process->stubs[0].word_address;
+    host_cpu_run(0, thread);
+    cr_assert_eq(next_trap()->kind, HOST_TRAP_CALL);
+    run_for(5000000);
+    end_user(&lurker, thread);
+    run_for(20000000);
+    bool again = false;
+    for (int i = 0; i < 20; i++) {
+        struct user user;
+        thread = USER(&user, user_syscalls, 0);
+        again |= user.space->process == process;
+        memcpy(host_frame_address(next_frame), user_trapped, (size_t)(user_trapped_end - user_trapped));
+        host_space_map(user.space, 0x600000, next_frame++, 1, HOST_READ | HOST_EXEC);
+        data_of(&user)[32] = 0;
+        for (int call = 0; call < 3; call++) {
+            host_cpu_run(0, thread);
+            cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL, "round %d", i);
+            cr_assert_eq(data_of(&user)[32], 0u);
+        }
+        end_user(&user, thread);
+        run_for(5000000);
+    }
+    cr_assert(again, "the process was not used again");
 }
 
 Test(machine, registers_can_be_read_set_and_copied)

@@ -62,6 +62,25 @@ user_syscalls_end:
 2:      ud2
 user_gate_end:
 
+        piece   user_lurk               # pretend to call the Nucleus, and sleep in the stub's futex instead (at 0x500000), on the word at 0x500008,
+        mov     0x500000, %r14          # with registers that lead to the code at 0x600000 when somebody wakes it
+        mov     0x500008, %rdi
+        mov     $0x600000, %r15d
+        mov     $0xabcdef, %r12d
+        mov     $64, %eax
+        xchg    %eax, %gs:0
+        xor     %esi, %esi
+        mov     (%rdi), %edx
+        xor     %r10d, %r10d
+        mov     $202, %eax
+        jmp     *%r14
+user_lurk_end:
+
+        piece   user_trapped            # what such a thread is to run in another actor
+        movq    $0xbad, 0x500100
+1:      jmp     1b
+user_trapped_end:
+
         piece   user_count              # count at (rdi), for ever
 1:      incq    (%rdi)
         jmp     1b

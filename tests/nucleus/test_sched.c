@@ -201,6 +201,19 @@ Test(sched2, a_thread_woken_by_one_that_goes_on_gets_an_idle_cpu_soon)
     cr_assert(runs(first) && runs(second));
 }
 
+Test(sched2, a_woken_thread_leaves_the_nucleus_its_cpu_for_a_while)
+{
+    struct actor *actor = actor_new(K_USERACTOR);
+    struct thread *first = fifo(actor, 100), *second = fifo(actor, 100);
+    DO(second, threadSemWait, (uint64_t)K_FOREVER);
+    fake_host_spend(1 - fake_host_cpu_of(first));
+    DO(first, threadSemPost, 0, (uint64_t)second->li);
+    pass(SCHED_SPREAD_AFTER_SPENT - 1000);
+    cr_assert(!runs(second));
+    pass(1000);
+    cr_assert(runs(first) && runs(second));
+}
+
 Test(sched2, a_thread_woken_by_one_that_waits_runs_on_its_cpu)
 {
     struct actor *actor = actor_new(K_USERACTOR);

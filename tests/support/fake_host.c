@@ -20,6 +20,7 @@ static struct {
     struct host_context *last[CPUS_MAX];
     bool wanted[CPUS_MAX];
     bool ignore_preemptions;
+    int spent;
     struct host_event events[EVENTS_MAX];
     size_t first, count;
     size_t contexts;
@@ -51,6 +52,7 @@ void fake_host_start(int cpus)
     memset(&fake, 0, sizeof fake);
     fake_space_destroyed_hook = space_destroyed;
     fake.cpus = cpus;
+    fake.spent = -1;
     fake_host_time = fake_host_time_limit = 1000000000;
     fake_host_switches = fake_host_preemptions = 0;
     fake_host_log[0] = 0;
@@ -281,6 +283,16 @@ void host_cpu_idle(int cpu)
     cpu_check(cpu);
     if (fake.running[cpu] != NULL)
         broken("CPU %d is told to idle and runs", cpu);
+}
+
+bool host_cpu_is_spent(int cpu)
+{
+    return fake.spent == cpu;
+}
+
+void fake_host_spend(int cpu)
+{
+    fake.spent = cpu;
 }
 
 static void stop_running(int cpu)

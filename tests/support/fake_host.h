@@ -43,6 +43,8 @@ bool fake_host_has_events(void);
 void fake_host_ignore_preemptions(bool ignore);
 bool fake_host_preemption_wanted(int cpu);
 void fake_host_lose(int cpu);
+/* The CPU that the machine spends on the Nucleus, -1: none. */
+void fake_host_spend(int cpu);
 /* The lost context comes back with a preemption. */
 void fake_host_regain(struct host_context *context);
 

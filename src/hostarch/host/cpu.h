@@ -60,6 +60,8 @@ struct host_trap {
 void host_cpu_run(int cpu, struct host_context *context);
 /* Nothing to run. */
 void host_cpu_idle(int cpu);
+/* Does the machine spend this idle CPU on the Nucleus, which takes calls fast while it has one of its own? What can wait a little for another CPU should. */
+bool host_cpu_is_spent(int cpu);
 /* Ask for the CPU back: a HOST_TRAP_PREEMPTED, or another trap that happened first, follows. If the machine cannot get an answer within a
  * bound (its process is stopped, the actor plays tricks), the event HOST_EVENT_CPU_LOST gives the CPU back without its thread, which
  * arrives later by a trap of its own (cpu -1), or never. */
