@@ -24,7 +24,7 @@
 #include "counts.h"
 #include "machine.h"
 
-#define KEPT_MOST 6          /* processes in reserve: more are not worth their memory */
+#define KEPT_MOST 12         /* processes in reserve: 20 KB each, but they count against --processes */
 #define PATIENCE 100000000   /* ns until it is killed instead */
 #define LOOK_AGAIN 1000000   /* ns between questions to the host */
 
