@@ -9,6 +9,7 @@
 #include "exec.h"
 
 #include <elf.h>
+#include <exec/chAnswers.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/auxv.h>
@@ -415,6 +416,7 @@ static unsigned fill_auxv(struct exec *exec, const struct process *process, uint
     const struct credentials *credentials = &process->credentials;
     unsigned count = 0;
 #define AUX(type, value) (auxv[count++] = (type), auxv[count++] = (uint64_t)(value))
+    AUX(AT_SYSINFO_EHDR, K_VDSO);
     AUX(AT_HWCAP, getauxval(AT_HWCAP));
     AUX(AT_PAGESZ, K_PAGESIZE);
     AUX(AT_CLKTCK, 100);

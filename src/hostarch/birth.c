@@ -138,7 +138,7 @@ static HERE __attribute__((noreturn)) void be_born(struct setup_info *info, uint
     HOST3(462, orders, ORDER_SIZE, 0);
     HOST3(462, areas, areas_size, 0);
     HOST3(462, info->base + WORDS_OFFSET, info->words_size, 0);
-    HOST3(462, GATE, GATE_SIZE, 0);
+    HOST3(462, GATE, FIXED_SIZE, 0);
     long agent = start_agent(CLONE_AGENT, info->agent);
     if (agent < 0)
         give_up(106);
@@ -208,7 +208,7 @@ static HERE __attribute__((noreturn)) void end_all(struct zygote *zygote)
 static HERE void unmap_the_rest(const struct setup_info *info)
 {
     uint64_t end = info->base + SETUP_OFFSET + SETUP_SIZE;
-    HOST2(SYS_munmap, GATE + GATE_SIZE, info->base - GATE - GATE_SIZE);
+    HOST2(SYS_munmap, GATE + FIXED_SIZE, info->base - GATE - FIXED_SIZE);
     HOST2(SYS_munmap, end, 0x7ffffffff000ul - end);
 }
 

@@ -56,21 +56,7 @@ static struct {
     bool audited_idle;
 } self = {.bound = -1};
 
-/* --- the clock ---------------------------------------------------------------------------------------------------------------------------- */
-
-int64_t host_time(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000000000ll + time.tv_nsec;
-}
-
-int64_t host_time_of_day(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    return time.tv_sec * 1000000000ll + time.tv_nsec;
-}
+/* --- small things ------------------------------------------------------------------------------------------------------------------------ */
 
 void host_seed(uint8_t seed[32])
 {
@@ -394,6 +380,20 @@ static unsigned words_to_wait_on(struct futex_waitv *waits, uint32_t post_word)
     return count;
 }
 
+/* The host's clock, which the site's may differ from by a little, in <length> ns. */
+static void deadline_of_host(int64_t length, struct timespec *deadline)
+{
+    clock_gettime(CLOCK_MONOTONIC, deadline);
+    if (length <= 0)
+        return;
+    deadline->tv_sec += length / 1000000000;
+    deadline->tv_nsec += length % 1000000000;
+    if (deadline->tv_nsec >= 1000000000) {
+        deadline->tv_sec++;
+        deadline->tv_nsec -= 1000000000;
+    }
+}
+
 /* Sleep until something happens or <until>. Who posts sees that we sleep, and wakes us; the host compares the words once more before we do. */
 static void sleep_until(uint32_t post_word, int64_t until)
 {
@@ -403,8 +403,9 @@ static void sleep_until(uint32_t post_word, int64_t until)
     struct futex_waitv waits[WAITV_MAX];
     __atomic_store_n(&machine.words[0], running > 0 ? NUCLEUS_NEEDS_CPU : NUCLEUS_ASLEEP, __ATOMIC_SEQ_CST);
     unsigned count = words_to_wait_on(waits, post_word);
-    struct timespec deadline = {until / 1000000000, until % 1000000000};
     int64_t from = host_time();
+    struct timespec deadline;
+    deadline_of_host(until - from, &deadline);
     counts.sleeps++;
     syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
     __atomic_store_n(&machine.words[0], 0, __ATOMIC_SEQ_CST);

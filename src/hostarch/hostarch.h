@@ -15,6 +15,7 @@ struct hostarch_options {
     int log_level;      /* messages up to this level are printed */
     int log_fd;
     uint64_t seed;      /* 0: from the host */
+    bool no_counter;    /* do not use the time-stamp counter as a clock, even where the host does */
     void (*lost)(void); /* the zygote is gone, and all actors with it: called by the Nucleus's thread */
 };
 

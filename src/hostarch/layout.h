@@ -9,7 +9,7 @@
  *   WORDS   read            of the whole site: one word per stub thread and agent to wait on, one report word per agent
  *   SETUP                   code of the zygote and of an actor's birth; unmapped before actor code is mapped
  *
- * The gate is at a fixed address (GATE), read and execute.
+ * At fixed addresses, read and execute, is what actors may know of: the gate, the answer page, the vDSO (<exec/chAnswers.h>).
  */
 #ifndef HOSTARCH_LAYOUT_H
 #define HOSTARCH_LAYOUT_H
@@ -17,6 +17,10 @@
 #define GATE 0x10000
 #define GATE_SIZE 0x1000
 #define ACTOR_BEGIN 0x20000 /* the actor's memory, up to B */
+#define ANSWERS_OFFSET 0x1000 /* from GATE */
+#define VDSO_OFFSET 0x2000
+#define VDSO_SIZE 0x2000
+#define FIXED_SIZE (VDSO_OFFSET + VDSO_SIZE) /* all that is at GATE */
 
 #define CODE_OFFSET 0x0
 #define CODE_SIZE 0x2000

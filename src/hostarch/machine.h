@@ -177,6 +177,8 @@ bool reuse_begin(struct process *process); /* false: it is to be killed */
 void reuse_emptied(struct process *process, bool failed); /* the agent has reported */
 void reuse_poll(void);
 int64_t reuse_watch(int64_t now);          /* when to look next, INT64_MAX: never */
+/* clock.c */
+void clock_start(void *answers);
 /* filter.c */
 void filter_build(struct setup_info *info);
 /* space.c */

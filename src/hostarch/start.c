@@ -20,15 +20,20 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+#include <exec/chAnswers.h>
 #include "machine.h"
 
 struct machine machine;
+
+_Static_assert(K_ANSWERS == GATE + ANSWERS_OFFSET && K_VDSO == GATE + VDSO_OFFSET, "what actors are told");
 
 extern const char stub_begin[], stub_end[], stub_handler[], stub_ready[], agent_entry[], stub_gate_wait[], stub_gate_other[], stub_post_preempted[];
 extern const char gate_return_address[], gate_posted_offset[], gate_tail_offset[], gate_ret_offset[];
 extern const char gate_begin[], gate_end[], gate_posted[], gate_return[], gate_ret[], gate_areas[], gate_args[], gate_words[];
 extern const char gate_stub_wait[], gate_stub_other[], gate_stub_preempted[];
 extern const char __start_birth[], __stop_birth[];
+extern const unsigned char vdso_image[];
+extern const size_t vdso_image_size;
 
 static int terminal_fd = -1;
 void hostarch_terminal(int fd) { terminal_fd = fd; }
@@ -81,7 +86,7 @@ static void lay_out_memory(void)
     machine.slot_step = ORDER_SIZE + ((uint64_t)machine.cpus << AREA_SHIFT);
     machine.code_at = 0;
     machine.gate_at = machine.code_at + CODE_SIZE;
-    machine.setup_at = machine.gate_at + GATE_SIZE;
+    machine.setup_at = machine.gate_at + FIXED_SIZE;
     machine.info_at = machine.setup_at + SETUP_CODE_SIZE;
     machine.words_at = machine.info_at + PAGE_SIZE * 2;
     machine.slots_at = machine.words_at + machine.words_size;
@@ -142,7 +147,7 @@ static void make_pages(void)
 {
     uint64_t base = machine.base;
 #define STUB(symbol) (base + (uint64_t)((symbol)-stub_begin))
-    if (stub_end - stub_begin > CODE_SIZE || gate_end - gate_begin > GATE_SIZE || __stop_birth - __start_birth > SETUP_CODE_SIZE)
+    if (stub_end - stub_begin > CODE_SIZE || gate_end - gate_begin > GATE_SIZE || __stop_birth - __start_birth > SETUP_CODE_SIZE || vdso_image_size > VDSO_SIZE)
         host_panic("the machine's own code does not fit its pages");
     memcpy(machine.memory + machine.code_at, stub_begin, (size_t)(stub_end - stub_begin));
     fill(stub_begin, machine.code_at, gate_return_address, GATE + (uint64_t)(gate_return - gate_begin));
@@ -156,8 +161,8 @@ static void make_pages(void)
     fill(gate_begin, machine.gate_at, gate_stub_wait, STUB(stub_gate_wait));
     fill(gate_begin, machine.gate_at, gate_stub_other, STUB(stub_gate_other));
     fill(gate_begin, machine.gate_at, gate_stub_preempted, STUB(stub_post_preempted));
+    memcpy(machine.memory + machine.gate_at + VDSO_OFFSET, vdso_image, vdso_image_size);
     memcpy(machine.memory + machine.setup_at, __start_birth, (size_t)(__stop_birth - __start_birth));
-
 
     struct setup_info *info = machine.info = (struct setup_info *)(machine.memory + machine.info_at);
     info->base = base;
@@ -235,7 +240,7 @@ static void __attribute__((noreturn)) become_zygote(int socket)
     unregister_rseq();
     uint64_t base = machine.base, setup = base + SETUP_OFFSET;
     map_or_die(base + CODE_OFFSET, CODE_SIZE, PROT_READ | PROT_EXEC, machine.code_at);
-    map_or_die(GATE, GATE_SIZE, PROT_READ | PROT_EXEC, machine.gate_at);
+    map_or_die(GATE, FIXED_SIZE, PROT_READ | PROT_EXEC, machine.gate_at);
     map_or_die(base + WORDS_OFFSET, machine.words_size, PROT_READ, machine.words_at);
     map_or_die(setup, SETUP_CODE_SIZE, PROT_READ | PROT_EXEC, machine.setup_at);
     uint64_t info = setup + SETUP_CODE_SIZE, data = info + 2 * PAGE_SIZE;
@@ -318,6 +323,7 @@ int hostarch_start(const struct hostarch_options *options)
         return refuse("out of memory");
     make_slots();
     make_pages();
+    clock_start(machine.memory + machine.gate_at + ANSWERS_OFFSET);
     if (fork_zygote() != 0 || await_zygote() != 0)
         return -1;
     if (event_start() != 0)

@@ -73,6 +73,7 @@ int64_t nucleus_time_of_day(void)
 void nucleus_set_time_of_day(int64_t time)
 {
     nucleus.time_of_day_offset = time - host_time_of_day();
+    host_clocks(nucleus.boot_time, nucleus.time_of_day_offset);
 }
 
 void nucleus_init(const struct nucleus_options *options)
@@ -81,6 +82,7 @@ void nucleus_init(const struct nucleus_options *options)
     memset(&nucleus, 0, sizeof nucleus);
     memset(&nucleus_counters, 0, sizeof nucleus_counters);
     nucleus.boot_time = nucleus_time();
+    host_clocks(nucleus.boot_time, 0);
     nucleus.idle_work = true;
     if (options->fixed_seed)
         memcpy(seed, options->seed, sizeof seed);

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <time.h>
 #include <chorus.h>
+#include <exec/chAnswers.h>
 #include <host/event.h>
 #include "machine.h"
 
@@ -400,4 +402,63 @@ Test(machine, frames_given_back_are_zeros)
     host_frames_touch(100, 2);
     for (size_t i = 0; i < 2 * PAGE_SIZE; i++)
         cr_assert_eq(((uint8_t *)host_frame_address(100))[i], 0);
+}
+
+/* --- the clock and the answer page --- */
+
+static int64_t answered_time(void)
+{
+    const volatile KnAnswers *page = (const volatile KnAnswers *)(machine.memory + machine.gate_at + ANSWERS_OFFSET);
+    KnAnswers answers = *page; /* the Nucleus writes it on this very thread */
+    cr_assert_eq(answers.sequence % 2, 0);
+    return knAnswersTime(&answers, __builtin_ia32_rdtsc());
+}
+
+static int64_t time_of_host(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000ll + time.tv_nsec;
+}
+
+Test(machine, the_answer_page_and_the_nucleus_tell_one_time_that_keeps_step_with_the_hosts)
+{
+    const volatile KnAnswers *page = (const volatile KnAnswers *)(machine.memory + machine.gate_at + ANSWERS_OFFSET);
+    const int64_t zero = 12345;
+    host_clocks(zero, 0);
+    usleep(20000);
+    host_time();
+    if (!page->clockUsable)
+        cr_skip("this host does not rely on the time-stamp counter");
+    for (int64_t end = time_of_host() + 500000000; time_of_host() < end;) {
+        int64_t first = answered_time(), second = host_time() - zero, third = answered_time();
+        cr_assert(first <= second && second <= third, "%ld, %ld, %ld", first, second, third);
+        int64_t before = time_of_host(), now = host_time(), after = time_of_host();
+        cr_assert(now > before - 1000000 && now < after + 1000000, "%ld between %ld and %ld", now, before, after);
+    }
+}
+
+Test(machine, the_time_of_day_is_told_with_what_was_set)
+{
+    const volatile KnAnswers *page = (const volatile KnAnswers *)(machine.memory + machine.gate_at + ANSWERS_OFFSET);
+    usleep(20000);
+    int64_t zero = host_time(), offset = -1000000000000;
+    host_clocks(zero, offset);
+    int64_t first = answered_time() + page->day, second = host_time_of_day() + offset, third = answered_time() + page->day;
+    if (page->clockUsable)
+        cr_assert(first <= second && second <= third, "%ld, %ld, %ld", first, second, third);
+    cr_assert(host_time_of_day() / 1000000000 - time(NULL) <= 1 && time(NULL) - host_time_of_day() / 1000000000 <= 1);
+}
+
+Test(without_counter, the_page_says_that_the_counter_is_not_to_be_used, .timeout = 60)
+{
+    struct hostarch_options options = {.memory = 32u << 20, .processes = 8, .log_fd = STDERR_FILENO, .no_counter = true};
+    cr_assert_eq(hostarch_start(&options), 0);
+    const volatile KnAnswers *page = (const volatile KnAnswers *)(machine.memory + machine.gate_at + ANSWERS_OFFSET);
+    int64_t before = time_of_host(), now;
+    usleep(30000);
+    now = host_time();
+    cr_assert_eq(page->clockUsable, 0);
+    cr_assert(before < now && now <= time_of_host());
+    hostarch_stop();
 }

@@ -115,6 +115,11 @@ int64_t host_time(void)
 {
     return fake_host_time;
 }
+void host_clocks(int64_t zero, int64_t day_offset)
+{
+    (void)zero;
+    (void)day_offset;
+}
 int64_t host_time_of_day(void)
 {
     return fake_host_time + 1700000000000000000;

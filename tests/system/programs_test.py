@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Static glibc programs, made by nobody who knew of Chorus: see tests/programs."""
 import os
+import re
 import subprocess
 
-from harness import (BUILD, LONG, TEST_IMAGE, Skip, add_check, check, expect, long_check, main,
+from harness import (BUILD, LONG, TEST_IMAGE, Skip, add_check, check, expect, expect_match, long_check, main,
                      run, scratch)
 
 IMAGE = ['--root', TEST_IMAGE, '--snapshot']
@@ -27,6 +28,8 @@ for name, words, options in [
         ('threads agree', ['threads'], ()),
         ('threads agree in a static position-independent program', ['threads_pie'], ()),
         ('threads agree on one CPU', ['threads'], ['--cpus', '1']),
+        ('the clocks agree', ['clocks'], ()),
+        ('the clocks agree on one CPU', ['clocks'], ['--cpus', '1']),
         ('signals arrive', ['signals'], ()),
         ('a big heap is copied at fork where it is written', ['heap', '64'], ()),
         ('jumps to random addresses harm their program only', ['jumps'], ()),
@@ -47,6 +50,14 @@ def a_heap_of_a_gigabyte_is_copied_at_fork_where_it_is_written():
         raise Skip('the host has less than 4 GB free')
     result = run('heap', '1024', options=[*IMAGE, '--memory', '3G'], timeout=180)
     expect((result.status, result.out), (0, b'both sides have their own\n'))
+
+
+@check
+def the_time_is_read_without_a_system_call():
+    result = run('clocks', 'quiet', options=[*IMAGE, '--strace'])
+    expect((result.status, result.out), (0, b'the clocks agree\n'))
+    expect(re.findall(r'clocks\S* (?:clock_gettime|gettimeofday|time)\(.*', result.log), [])
+    expect_match(r'clocks\S* \w*nanosleep\(', result.log)
 
 
 @check

@@ -43,6 +43,8 @@ void host_post(void (*function)(void *), void *argument);
 /* The clock: ns since some moment before the site's start, never going back; and the time of day, ns since 1970. */
 int64_t host_time(void);
 int64_t host_time_of_day(void);
+/* What actors are to see where they read the time themselves: host_time less <zero>, and host_time_of_day and <day_offset>. */
+void host_clocks(int64_t zero, int64_t day_offset);
 /* The seed of the one generator of random numbers. */
 void host_seed(uint8_t seed[32]);
 
