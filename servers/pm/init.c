@@ -31,15 +31,36 @@ static bool nobody_lives(void)
     return true;
 }
 
-static void signal_everybody(int signal)
+/* Interactive shells ignore SIGTERM, and would make everybody wait for SIGKILL: but they end when
+ * their terminal hangs up, which it is about to do. */
+static bool leads_terminal(const struct process *process)
+{
+    return process->group->session->sid == process->pid && process->group->session->terminal != 0;
+}
+
+static void ask_to_end(struct process *process)
+{
+    signal_raise(process, SIGTERM);
+    if (leads_terminal(process))
+        signal_raise(process, SIGHUP);
+    signal_raise(process, SIGCONT);
+}
+
+static void ask_everybody_to_end(void)
 {
     LIST_EACH(&processes, at) {
         struct process *process = LIST_ENTRY(at, struct process, link);
-        if (process->is_init)
-            continue;
-        signal_raise(process, signal);
-        if (signal == SIGTERM)
-            signal_raise(process, SIGCONT);
+        if (!process->is_init && process->state != PROCESS_ZOMBIE)
+            ask_to_end(process);
+    }
+}
+
+static void kill_everybody(void)
+{
+    LIST_EACH(&processes, at) {
+        struct process *process = LIST_ENTRY(at, struct process, link);
+        if (!process->is_init)
+            signal_raise(process, SIGKILL);
     }
 }
 
@@ -62,7 +83,7 @@ static void grace_over(struct timeout *timeout)
     if (phase == ASKED) {
         phase = KILLED;
         timeout_arm(timeout, time_now() + LAST_GRACE);
-        signal_everybody(SIGKILL);
+        kill_everybody();
     } else if (phase == KILLED) {
         pm_log("some processes do not end; the site ends without them");
         halt();
@@ -76,7 +97,7 @@ void init_shut_down(int status)
     exit_status = status;
     phase = ASKED;
     timeout_arm(&grace, time_now() + GRACE);
-    signal_everybody(SIGTERM);
+    ask_everybody_to_end();
     if (nobody_lives())
         halt();
 }

@@ -232,8 +232,12 @@ static int64_t name_thread(struct call *call)
         return length;
     name[15] = '\0';
     memcpy(thread->name, name, sizeof name);
-    if (thread->tid == thread->process->pid)
-        memcpy(thread->process->name, name, sizeof name);
+    struct process *process = thread->process;
+    if (thread->tid != process->pid)
+        return 0;
+    memcpy(process->name, name, sizeof name);
+    if (process->vfork_parent == NULL) /* otherwise the actor is its parent's */
+        actorName(&process->space->actor, NULL, name);
     return 0;
 }
 

@@ -31,6 +31,8 @@ def end_of_file_leaves_the_shell():
 def poweroff_ends_the_site():
     with Terminal() as t:
         expect(t.leave('poweroff\n'), 0)
+        if re.search(f'Terminated|{PROMPT}', t.seen[t.mark:]):
+            raise Failure(f'the shell went on after poweroff: {t.seen[t.mark:]!r}')
 
 
 @check

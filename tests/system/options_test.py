@@ -138,6 +138,14 @@ def ps_and_stop_find_the_only_site():
 
 
 @check
+def ps_names_an_applet_and_not_how_the_shell_started_it():
+    with Site('sh', '-c', 'sleep 1000 & yes >/dev/null', options=['--name', 'applets']) as site:
+        site.wait_until_up()
+        for applet in ('sleep', 'yes'):
+            wait_until(lambda: f'\n{applet} '.encode() in chorus('ps', '--name', 'applets').out, applet)
+
+
+@check
 def top_shows_rates():
     with Site('sh', '-c', 'while :; do echo x; done >/dev/null',
               options=['--name', 'busy']) as site:
