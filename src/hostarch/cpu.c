@@ -130,12 +130,6 @@ void cpu_retry(struct host_space *space)
 
 void host_cpu_idle(int index) { machine.cpu[index].running = NULL; }
 
-int64_t host_cpu_time(int index)
-{
-    struct user_cpu *cpu = &machine.cpu[index];
-    return cpu->running ? host_time() - cpu->since : 0;
-}
-
 static void send_preemption(struct stub *stub)
 {
     uint32_t acknowledged = box_read(stub, BOX_ACK);

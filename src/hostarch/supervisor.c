@@ -208,7 +208,6 @@ void supervisor_run(int index, struct host_context *context)
     if (context->space != NULL && context->space->dead)
         return; /* the event will tell */
     cpu->running = context;
-    cpu->since = host_time();
 }
 
 /* It does not run now, since the Nucleus does: its state is here. */
@@ -251,7 +250,8 @@ bool supervisor_poll(struct host_event *event)
     unsigned request = enter(context);
     if (request == TICK_SIGNAL)
         return false;
-    memset(event, 0, sizeof *event);
+    if (request != REQUEST_CALL) /* of a call nothing else counts */
+        event->trap = (struct host_trap){0};
     event->kind = HOST_EVENT_TRAP;
     event->trap.cpu = index;
     event->trap.context = context;

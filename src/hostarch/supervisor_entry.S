@@ -28,6 +28,11 @@
         .globl  supervisor_code, supervisor_code_end, supervisor_return, supervisor_gate, supervisor_gate_ret, supervisor_signal
         .globl  supervisor_resume_call, supervisor_resume_full
 
+/* The control words that the Nucleus runs with, and most actors: loading them costs more than all the rest of a crossing. */
+#define MXCSR_CONTROL  0xffc0 /* the other bits are no C call's to preserve */
+#define MXCSR_USUAL    0x1f80
+#define FCW_USUAL      0x37f
+
 /* What C preserves, onto the Nucleus's stack. */
         .macro  leave_nucleus
         push    %rbx
@@ -36,9 +41,6 @@
         push    %r13
         push    %r14
         push    %r15
-        sub     $8, %rsp
-        stmxcsr (%rsp)
-        fnstcw  4(%rsp)
         mov     %rsp, supervisor_nucleus_rsp(%rip)
         movl    $1, supervisor_active(%rip)
         .endm
@@ -50,9 +52,13 @@ supervisor_code:
  * comes back, REQUEST_CALL or the number of the signal. */
 supervisor_resume_call:
         leave_nucleus
-        ldmxcsr G_MXCSR(%rdi)
-        fldcw   G_FCW(%rdi)
-        wrfsbase %rsi
+        mov     G_MXCSR(%rdi), %eax
+        and     $MXCSR_CONTROL, %eax
+        cmp     $MXCSR_USUAL, %eax
+        jne     2f
+1:      cmpw    $FCW_USUAL, G_FCW(%rdi)
+        jne     3f
+4:      wrfsbase %rsi
         mov     G_RBX(%rdi), %rbx
         mov     G_RBP(%rdi), %rbp
         mov     G_R12(%rdi), %r12
@@ -63,6 +69,10 @@ supervisor_resume_call:
         mov     G_RSP(%rdi), %rsp
 supervisor_gate_ret:
         ret
+2:      ldmxcsr G_MXCSR(%rdi)
+        jmp     1b
+3:      fldcw   G_FCW(%rdi)
+        jmp     4b
 
 /* unsigned supervisor_resume_full(const uint8_t *uc, uint64_t fs_base, const void *xstate): the same with all registers. */
 supervisor_resume_full:
@@ -119,18 +129,26 @@ supervisor_gate:
         mov     %r10, supervisor_actor_fs(%rip)
         mov     supervisor_nucleus_fs(%rip), %r10
         wrfsbase %r10
-        mov     $REQUEST_CALL, %eax
-        jmp     1f
+        mov     G_MXCSR(%r11), %eax
+        and     $MXCSR_CONTROL, %eax
+        cmp     $MXCSR_USUAL, %eax
+        jne     2f
+1:      cmpw    $FCW_USUAL, G_FCW(%r11)
+        jne     3f
+4:      mov     $REQUEST_CALL, %eax
+        jmp     5f
+2:      ldmxcsr mxcsr_usual(%rip)
+        jmp     1b
+3:      fninit
+        jmp     4b
 
 /* Where the signal handler's return leads; eax the signal. The fs base is the Nucleus's already. */
 supervisor_return:
         fninit
-1:      mov     supervisor_nucleus_rsp(%rip), %rsp
+        ldmxcsr mxcsr_usual(%rip)
+5:      mov     supervisor_nucleus_rsp(%rip), %rsp
         movl    $0, supervisor_active(%rip)
         cld
-        ldmxcsr (%rsp)
-        fldcw   4(%rsp)
-        add     $8, %rsp
         pop     %r15
         pop     %r14
         pop     %r13
@@ -138,6 +156,9 @@ supervisor_return:
         pop     %rbp
         pop     %rbx
         ret
+        .p2align 2
+mxcsr_usual:
+        .long   MXCSR_USUAL
 supervisor_code_end:
 
 /* The handler of signals: edi the signal, rsi its siginfo, rdx the ucontext. Only the Nucleus's thread has this stack; a fault of another thread is

@@ -369,12 +369,6 @@ void fake_host_regain(struct host_context *context)
                                                    .owner = context->owner } });
 }
 
-int64_t host_cpu_time(int cpu)
-{
-    (void)cpu;
-    return 0;
-}
-
 struct host_context *fake_host_running(int cpu)
 {
     return fake.running[cpu];

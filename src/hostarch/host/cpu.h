@@ -68,7 +68,5 @@ bool host_cpu_is_spent(int cpu);
 void host_cpu_preempt(int cpu);
 /* Is this context in a CPU now, or lost? Then its registers cannot be had. */
 bool host_context_running(const struct host_context *context);
-/* CPU time used so far by what runs on <cpu> now, since host_cpu_run, ns. */
-int64_t host_cpu_time(int cpu);
 
 #endif

@@ -6,10 +6,8 @@
 #include "fault.h"
 #include "mapping.h"
 
-/* The bytes of an actor's page, in memory and, to be written, its own. */
-static int page_bytes(struct actor *actor, vaddr_t address, bool write, struct thread *thread, char **ret_bytes)
+static int page_search(struct vm_space *space, vaddr_t address, bool write, struct thread *thread, char **ret_bytes)
 {
-    struct vm_space *space = actor->vm;
     page_t page = PAGE_OF(address);
     struct region *region = space == NULL ? NULL : region_find(space, page);
     frame_t frame;
@@ -17,7 +15,10 @@ static int page_bytes(struct actor *actor, vaddr_t address, bool write, struct t
         return K_EFAULT;
     uint32_t entry = mapping_get(space, page);
     if (entry != 0 && (!write || entry_protection(entry) & HOST_WRITE)) {
-        *ret_bytes = (char *)frame_bytes(entry_frame(entry)) + address % PAGE_SIZE;
+        char *bytes = frame_bytes(entry_frame(entry));
+        space->recent[page % RECENT] = (struct recent){page, bytes, entry_protection(entry) & HOST_WRITE};
+        space->has_recent = true;
+        *ret_bytes = bytes + address % PAGE_SIZE;
         return K_OK;
     }
     int status = page_get(region, page, write, true, thread, &frame);
@@ -26,6 +27,21 @@ static int page_bytes(struct actor *actor, vaddr_t address, bool write, struct t
     if (status == K_OK)
         *ret_bytes = (char *)frame_bytes(frame) + address % PAGE_SIZE;
     return status;
+}
+
+/* The bytes of an actor's page, in memory and, to be written, its own. What is mapped its region allows. */
+static inline int page_bytes(struct actor *actor, vaddr_t address, bool write, struct thread *thread, char **ret_bytes)
+{
+    struct vm_space *space = actor->vm;
+    page_t page = PAGE_OF(address);
+    if (space != NULL) {
+        const struct recent *recent = &space->recent[page % RECENT];
+        if (recent->page == page && recent->bytes != NULL && (!write || recent->write)) {
+            *ret_bytes = recent->bytes + address % PAGE_SIZE;
+            return K_OK;
+        }
+    }
+    return page_search(space, address, write, thread, ret_bytes);
 }
 
 static size_t within_page(vaddr_t address, size_t size)

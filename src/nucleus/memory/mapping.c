@@ -261,6 +261,15 @@ uint64_t mapping_count_shared(const struct vm_space *space)
     return space->supervisor ? supervisor_mappings : space->machine_mappings;
 }
 
+/* Before the table changes: copy.c looks there no more than it must. */
+static void forget_recent(struct vm_space *space)
+{
+    if (!space->has_recent)
+        return;
+    memset(space->recent, 0, sizeof space->recent);
+    space->has_recent = false;
+}
+
 static void entry_drop(struct vm_space *space, page_t page, uint32_t entry)
 {
     reverse_remove(entry_frame(entry), where_of(space, page));
@@ -272,6 +281,7 @@ void mapping_set(struct vm_space *space, page_t page, frame_t first, size_t coun
 {
     uint32_t before = page == 0 ? 0 : mapping_get(space, page - 1), old_before = before, last = 0;
     int64_t begins = 0;
+    forget_recent(space);
     if (space_takes_orders(space))
         host_space_map(space->host, ADDRESS_OF(page), first, count, protection);
     struct tree_node *leaf = NULL;
@@ -301,6 +311,7 @@ void mapping_set(struct vm_space *space, page_t page, frame_t first, size_t coun
 static unsigned leaf_empty(struct vm_space *space, struct tree_node *leaf, page_t page, page_t to)
 {
     unsigned first = page % TREE_WAYS, end = to - page < TREE_WAYS - first ? first + (to - page) : TREE_WAYS, went = 0;
+    forget_recent(space);
     for (unsigned i = first; i < end;) {
         uint32_t entry = leaf->slot[i];
         if (entry == 0) {
@@ -362,6 +373,7 @@ static void protect_run(struct vm_space *space, page_t from, page_t to, unsigned
 {
     if (from >= to)
         return;
+    forget_recent(space);
     if (space_takes_orders(space))
         host_space_protect(space->host, ADDRESS_OF(from), to - from, protection);
     for (page_t page = from; page < to;) {

@@ -55,6 +55,7 @@ struct quarantine {
     size_t head, count, room;
 };
 
+#define RECENT 16
 struct vm_space {
     struct list of_all, of_dying;
     struct actor *actor;     /* NULL: destroyed */
@@ -64,6 +65,12 @@ struct vm_space {
     page_t bottom, top;
     struct object own;
     struct tree table; /* what is mapped: see mapping.h */
+    struct recent {
+        page_t page;
+        char *bytes; /* NULL: nothing */
+        bool write;
+    } recent[RECENT];  /* pages that were found in <table> lately, by their low bits; emptied by whatever changes it */
+    bool has_recent;
     struct region **regions; /* in order of address */
     size_t region_count, region_room, region_hint;
     uint64_t mapped, pages, locked, faults; /* pages mapped; pages of regions */
