@@ -40,7 +40,7 @@ struct id_table {
 /* At most <most> identifiers. */
 void id_table_init(struct id_table *table, int most);
 void id_table_fini(struct id_table *table);
-/* The new identifier; K_ELIMIT, K_ENOMEM. */
+/* The new identifier; K_ELIMIT, K_ENOMEM. One that was freed comes after all others that are free. */
 int id_table_insert(struct id_table *table, void *object);
 void id_table_remove(struct id_table *table, int id);
 void *id_table_find(const struct id_table *table, int64_t id); /* NULL: none */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../kcall.h"
+#include "../table.h"
 #include "../ui.h"
 #include "fault.h"
 #include "mapping.h"
@@ -18,8 +19,7 @@
 struct list all_caches;
 static struct list by_segment[BUCKETS], by_lc[BUCKETS], unused;
 static size_t unused_count;
-static struct cache **by_number;
-static uint32_t number_room;
+static struct id_table numbers;
 static uint64_t pages_in_all, dirty_in_all;
 
 void caches_init(void)
@@ -30,6 +30,7 @@ void caches_init(void)
     }
     list_init(&all_caches);
     list_init(&unused);
+    id_table_init(&numbers, 1 << 28);
 }
 
 uint64_t cached_pages(void) { return pages_in_all; }
@@ -66,35 +67,20 @@ struct cache *cache_by_lc(const KnCap *lc)
     return NULL;
 }
 
-struct cache *cache_by_number(uint32_t number) { return number < number_room ? by_number[number] : NULL; }
+struct cache *cache_by_number(uint32_t number) { return id_table_find(&numbers, number); }
 
 struct cache *cache_next(uint32_t number)
 {
-    while (number < number_room && by_number[number] == NULL)
+    while (number <= (uint32_t)numbers.room && cache_by_number(number) == NULL)
         number++;
     return cache_by_number(number);
 }
 
 static int number_allocate(struct cache *cache)
 {
-    static uint32_t next = 1;
-    for (uint32_t tries = 0; tries < number_room; tries++) {
-        uint32_t number = next++ % number_room;
-        if (number != 0 && by_number[number] == NULL) {
-            by_number[number] = cache;
-            cache->number = number;
-            return K_OK;
-        }
-    }
-    uint32_t room = number_room == 0 ? 256 : number_room * 2;
-    struct cache **table = realloc(by_number, room * sizeof *table);
-    if (table == NULL)
-        return K_ENOMEM;
-    memset(table + number_room, 0, (room - number_room) * sizeof *table);
-    next = number_room;
-    by_number = table;
-    number_room = room;
-    return number_allocate(cache);
+    int number = id_table_insert(&numbers, cache);
+    cache->number = number > 0 ? (uint32_t)number : 0;
+    return number > 0 ? K_OK : number;
 }
 
 static struct cache *cache_create(const KnCap *segment)
@@ -144,7 +130,7 @@ static void cache_free(struct cache *cache)
     list_remove(&cache->of_segments);
     list_remove(&cache->of_caches);
     list_remove(&cache->of_all);
-    by_number[cache->number] = NULL;
+    id_table_remove(&numbers, (int)cache->number);
     free(cache);
 }
 

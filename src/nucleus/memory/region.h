@@ -60,7 +60,8 @@ struct vm_space {
     struct list of_all, of_dying;
     struct actor *actor;     /* NULL: destroyed */
     struct host_space *host; /* NULL: the machine's side is dead */
-    uint32_t id;
+    uint32_t id;             /* used again when the space is gone, */
+    uint64_t serial;         /* never used again */
     bool supervisor;
     page_t bottom, top;
     struct object own;
@@ -82,6 +83,7 @@ struct vm_space {
     host_ticket_t protected_at; /* after this the pages shared by the last deferred copy are read-only everywhere */
     struct awaited {
         uint32_t space;
+        uint64_t serial;
         host_ticket_t ticket;
     } *sources;                /* spaces that this one shares pages with: until they have reported, those may still change */
     size_t source_count;
@@ -100,6 +102,8 @@ static inline bool space_takes_orders(const struct vm_space *space) { return spa
 /* space.c */
 void space_init(void);
 struct vm_space *space_by_id(uint32_t id);
+struct awaited space_awaited(const struct vm_space *space, host_ticket_t ticket);
+struct vm_space *space_that_is_awaited(const struct awaited *awaited); /* NULL: it is gone */
 extern struct list all_spaces;
 /* Leave the CPU to others for once, in the middle of long work: returns K_BLOCKED, or K_OK if nobody can wait. */
 int space_pause(struct thread *thread);

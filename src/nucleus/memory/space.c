@@ -8,6 +8,7 @@
 #include <host/supervisor.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../table.h"
 #include "../vm.h"
 #include "mapping.h"
 
@@ -16,37 +17,32 @@
 struct list all_spaces;
 static struct list dying;
 
-/* Spaces by number. A number is not used again before all others were. */
-static struct vm_space **by_id;
-static uint32_t id_room, id_next;
+static struct id_table ids;
 
-struct vm_space *space_by_id(uint32_t id) { return id < id_room ? by_id[id] : NULL; }
+struct vm_space *space_by_id(uint32_t id) { return id_table_find(&ids, id); }
+
+struct awaited space_awaited(const struct vm_space *space, host_ticket_t ticket) { return (struct awaited){space->id, space->serial, ticket}; }
+
+struct vm_space *space_that_is_awaited(const struct awaited *awaited)
+{
+    struct vm_space *space = space_by_id(awaited->space);
+    return space != NULL && space->serial == awaited->serial ? space : NULL;
+}
 
 static int id_allocate(struct vm_space *space)
 {
-    for (uint32_t tries = 0; tries < id_room; tries++) {
-        uint32_t id = id_next++ % id_room;
-        if (id != 0 && by_id[id] == NULL) {
-            by_id[id] = space;
-            space->id = id;
-            return K_OK;
-        }
-    }
-    uint32_t room = id_room == 0 ? 256 : id_room * 2;
-    struct vm_space **table = realloc(by_id, room * sizeof *table);
-    if (table == NULL)
-        return K_ENOMEM;
-    memset(table + id_room, 0, (room - id_room) * sizeof *table);
-    id_next = id_room;
-    by_id = table;
-    id_room = room;
-    return id_allocate(space);
+    int id = id_table_insert(&ids, space);
+    space->id = id > 0 ? (uint32_t)id : 0;
+    static uint64_t serial;
+    space->serial = ++serial;
+    return id > 0 ? K_OK : id;
 }
 
 void space_init(void)
 {
     list_init(&all_spaces);
     list_init(&dying);
+    id_table_init(&ids, 1 << 28); /* what mapping.c has room for */
 }
 
 int vm_space_create(struct actor *actor)
@@ -107,7 +103,7 @@ static void space_free(struct vm_space *space)
 {
     list_remove(&space->of_all);
     list_remove(&space->of_dying);
-    by_id[space->id] = NULL;
+    id_table_remove(&ids, (int)space->id);
     pin_remove_all(space);
     free(space->quarantine.entries);
     free(space->sources);
@@ -185,7 +181,7 @@ int space_settled(struct vm_space *space, struct thread *thread)
     int status = space_await(space, space->protected_at, thread);
     while (status == K_OK && space->source_count > 0) {
         struct awaited *source = &space->sources[space->source_count - 1];
-        struct vm_space *other = space_by_id(source->space);
+        struct vm_space *other = space_that_is_awaited(source);
         if (other != NULL)
             status = space_await(other, source->ticket, thread);
         if (status == K_OK)
@@ -199,7 +195,7 @@ int space_add_source(struct vm_space *space, const struct vm_space *source, host
     if (space == source || !space_takes_orders(source) || host_space_reported(source->host) >= ticket)
         return K_OK;
     for (size_t i = 0; i < space->source_count; i++) {
-        if (space->sources[i].space == source->id) {
+        if (space->sources[i].serial == source->serial) {
             space->sources[i].ticket = ticket;
             return K_OK;
         }
@@ -208,6 +204,6 @@ int space_add_source(struct vm_space *space, const struct vm_space *source, host
     if (sources == NULL)
         return K_ENOMEM;
     space->sources = sources;
-    sources[space->source_count++] = (struct awaited){source->id, ticket};
+    sources[space->source_count++] = space_awaited(source, ticket);
     return K_OK;
 }

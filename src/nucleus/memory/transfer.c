@@ -329,7 +329,7 @@ static int push_send(struct transfer *transfer)
 static bool push_is_reported(const struct transfer *transfer)
 {
     for (size_t i = 0; i < transfer->awaited_count; i++) {
-        struct vm_space *space = space_by_id(transfer->awaited[i].space);
+        struct vm_space *space = space_that_is_awaited(&transfer->awaited[i]);
         if (space != NULL && space_takes_orders(space) && host_space_reported(space->host) < transfer->awaited[i].ticket)
             return false;
     }
@@ -355,7 +355,7 @@ static int push_protect(struct transfer *transfer)
         if (host_space_reported(window->space->host) >= ticket)
             continue;
         host_space_commit(window->space->host);
-        transfer->awaited[transfer->awaited_count++] = (struct awaited){window->space->id, ticket};
+        transfer->awaited[transfer->awaited_count++] = space_awaited(window->space, ticket);
     }
     return K_OK;
 }
