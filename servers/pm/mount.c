@@ -190,27 +190,6 @@ void mount_fill_dev(void)
 
 /* ---- mount(2) ---- */
 
-static int find_target(struct call *call, VmAddr at, struct place *place)
-{
-    char *path;
-    struct path_walk walk;
-    int error = copy_in_path(call, at, false, &path);
-    if (error != 0)
-        return error;
-    error = path_find(call, AT_FDCWD, path, true, 0, &walk);
-    free(path);
-    if (error == 0 && walk.exchange.magic != NULL)
-        error = -ENOTDIR;
-    if (error == 0) {
-        place->node = (struct file_node){ .port = walk.server.port,
-                                          .key = walk.exchange.reply.attributes.key };
-        place->path = walk.path;
-        walk.path = NULL;
-    }
-    path_end(&walk);
-    return error;
-}
-
 static int fetch_text(struct call *call, VmAddr at, char *text, size_t size)
 {
     *text = '\0';
@@ -234,7 +213,7 @@ int64_t linux_mount(struct call *call)
     if (error == 0)
         error = fetch_text(call, call->arg[4], data, sizeof data);
     if (error == 0)
-        error = find_target(call, call->arg[1], &target);
+        error = place_find(call, call->arg[1], PLACE_ANY, &target);
     if (error != 0)
         return error;
     if (flags & (MS_REMOUNT | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE | MS_MOVE)) {
@@ -243,7 +222,7 @@ int64_t linux_mount(struct call *call)
         return error;
     }
     if (flags & MS_BIND) {
-        error = find_target(call, call->arg[0], &from);
+        error = place_find(call, call->arg[0], PLACE_ANY, &from);
         root = from.node;
         place_clear(&from);
         strcpy(type, "none");
@@ -303,7 +282,7 @@ int64_t linux_umount2(struct call *call)
     struct place place;
     if (call_process(call)->credentials.euid != 0)
         return -EPERM;
-    int error = find_target(call, call->arg[0], &place);
+    int error = place_find(call, call->arg[0], PLACE_ANY, &place);
     if (error != 0)
         return error;
     struct mount *mount = find_mount(&place);

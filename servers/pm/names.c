@@ -510,32 +510,10 @@ int64_t linux_readlinkat(struct call *call)
 
 /* ---- where a process is ---- */
 
-static int find_directory(struct call *call, VmAddr path_at, struct place *place)
-{
-    char *path;
-    struct path_walk walk;
-    int error = copy_in_path(call, path_at, false, &path);
-    if (error != 0)
-        return error;
-    error = path_find(call, AT_FDCWD, path, true, X_OK, &walk);
-    free(path);
-    if (error == 0 && (walk.exchange.magic != NULL ||
-                       !S_ISDIR(walk.exchange.reply.attributes.mode)))
-        error = -ENOTDIR;
-    if (error == 0) {
-        place->node = (struct file_node){ .port = walk.server.port,
-                                          .key = walk.exchange.reply.attributes.key };
-        place->path = walk.path;
-        walk.path = NULL;
-    }
-    path_end(&walk);
-    return error;
-}
-
 int64_t linux_chdir(struct call *call)
 {
     struct place place;
-    int error = find_directory(call, call->arg[0], &place);
+    int error = place_find(call, call->arg[0], PLACE_ENTERED, &place);
     if (error != 0)
         return error;
     place_clear(&call_process(call)->fs->cwd);
@@ -570,7 +548,7 @@ int64_t linux_chroot(struct call *call)
     struct place place;
     if (call_process(call)->credentials.euid != 0)
         return -EPERM;
-    int error = find_directory(call, call->arg[0], &place);
+    int error = place_find(call, call->arg[0], PLACE_ENTERED, &place);
     if (error != 0)
         return error;
     place_clear(&call_process(call)->fs->root);

@@ -305,6 +305,31 @@ int path_find(struct call *call, int dirfd, const char *path, bool follow, uint3
     return path_do(call, dirfd, path, walk);
 }
 
+int place_find(struct call *call, VmAddr path_at, enum place_kind kind, struct place *place)
+{
+    char *path;
+    struct path_walk walk;
+    int error = copy_in_path(call, path_at, false, &path);
+    if (error != 0)
+        return error;
+    error = path_find(call, AT_FDCWD, path, true, kind == PLACE_ENTERED ? X_OK : 0, &walk);
+    if (error == -EACCES && kind == PLACE_ENTERED && path_find(call, AT_FDCWD, path, true, 0, &walk) == 0 &&
+        !S_ISDIR(walk.exchange.reply.attributes.mode))
+        error = -ENOTDIR; /* that counts before the permission does */
+    free(path);
+    if (error == 0 && (walk.exchange.magic != NULL ||
+                       (kind == PLACE_ENTERED && !S_ISDIR(walk.exchange.reply.attributes.mode))))
+        error = -ENOTDIR;
+    if (error == 0) {
+        place->node = (struct file_node){ .port = walk.server.port,
+                                          .key = walk.exchange.reply.attributes.key };
+        place->path = walk.path;
+        walk.path = NULL;
+    }
+    path_end(&walk);
+    return error;
+}
+
 int path_parent(struct call *call, int dirfd, const char *path, struct file_node *ret_node,
                 const char **ret_name)
 {

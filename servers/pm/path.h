@@ -24,6 +24,10 @@ void path_end(struct path_walk *walk);
 /* The node and attributes of what a path names. */
 int path_find(struct call *call, int dirfd, const char *path, bool follow, uint32_t access,
               struct path_walk *walk);
+/* The place that a path in the caller's memory names, links followed. PLACE_ENTERED: a directory that the caller may
+ * search. */
+enum place_kind { PLACE_ANY, PLACE_ENTERED };
+int place_find(struct call *call, VmAddr path_at, enum place_kind kind, struct place *place);
 /* Take a path apart for an operation on two names: the directory's node, and the last component, which
  * points into <path>. */
 int path_parent(struct call *call, int dirfd, const char *path, struct file_node *ret_node,
