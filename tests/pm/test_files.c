@@ -236,6 +236,16 @@ Test(files, links_are_followed_and_the_path_is_known_without_them)
     cr_assert_str_eq(path, "/");
 }
 
+Test(files, a_file_is_no_place_to_be_whatever_its_mode)
+{
+    struct program program = fake_boot();
+    write_text(&program, open_file(&program, "/file", O_CREAT | O_WRONLY, 0644), "text");
+    write_text(&program, open_file(&program, "/program", O_CREAT | O_WRONLY, 0755), "text");
+    cr_expect_eq(fake_call(&program, SYS_chdir, text(&program, "/file")), -ENOTDIR);
+    cr_expect_eq(fake_call(&program, SYS_chdir, text(&program, "/program")), -ENOTDIR);
+    cr_expect_eq(fake_call(&program, SYS_chroot, text(&program, "/file")), -ENOTDIR);
+}
+
 static void mount_at(struct program *program, const char *path, const char *type)
 {
     fake_call(program, SYS_mkdir, text(program, path), 0755);
