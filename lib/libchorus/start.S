@@ -4,6 +4,8 @@
  * is relocated yet, and there is no thread-local storage. chorus_begin connects the actor with the
  * Nucleus; then libc starts as if nothing had happened.
  */
+#include <exec/chNote.h>
+
         .text
         .globl chorus_start
         .type chorus_start, @function
@@ -18,5 +20,13 @@ chorus_start:
         xor     %ebp, %ebp
         jmp     _start
         .size chorus_start, . - chorus_start
+
+/* What a loader knows an actor by: the version of the calls that it was built for. */
+        .section .note.chorus, "a", @note
+        .balign 4
+        .long   2f - 1f, 4, K_NOTE_ACTOR
+1:      .asciz  K_NOTE_NAME
+2:      .balign 4
+        .long   K_NOTE_VERSION
 
         .section .note.GNU-stack, "", @progbits

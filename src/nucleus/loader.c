@@ -12,29 +12,12 @@
 #include <host/supervisor.h>
 #include "actor.h"
 #include "assert.h"
+#include "elf64.h"
+#include "loader_check.h"
 #include "port.h"
 #include "random.h"
 #include "sched.h"
 #include "vm.h"
-
-/* The parts of ELF that are needed, from its specification. */
-struct elf_header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, phoff, shoff;
-    uint32_t flags;
-    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-struct elf_segment {
-    uint32_t type, flags;
-    uint64_t offset, vaddr, paddr, filesz, memsz, align;
-};
-_Static_assert(sizeof(struct elf_header) == 64 && sizeof(struct elf_segment) == 56, "ELF64");
-
-enum { ELF_EXEC = 2, ELF_DYN = 3, ELF_X86_64 = 62 };
-enum { SEGMENT_LOAD = 1, SEGMENT_INTERP = 3, SEGMENT_PHDR = 6 };
-enum { SEGMENT_EXECUTE = 1, SEGMENT_WRITE = 2, SEGMENT_READ = 4 };
 
 #define SEGMENTS_MAX   32
 #define IMAGE_SPAN_MAX (1ull << 32)
@@ -182,6 +165,24 @@ static int check_segments(struct loading *loading)
     if (!entry_is_code(loading))
         return refuse(loading, K_EINVAL, "its entry %lx is not in its code",
                       (unsigned long)loading->header.entry);
+    const struct loader_image image = { .bytes = loading->program->image,
+                                        .size = loading->program->image_size,
+                                        .segment = loading->segment,
+                                        .count = loading->header.phnum };
+    return loader_check_actor(&image, loading->why, loading->why_size);
+}
+
+/* Found out before anything is made: a file that does not fit must not push out what others have in memory. */
+static int check_memory(struct loading *loading)
+{
+    uint64_t needed = 0, frames, free, cached;
+    for (unsigned i = 0; i < loading->header.phnum; i++)
+        if (loading->segment[i].type == SEGMENT_LOAD)
+            needed += page_up(loading->segment[i].filesz) / PAGE_SIZE + 1;
+    vm_counts(&frames, &free, &cached);
+    if (needed > free + cached)
+        return refuse(loading, K_ENOMEM, "it takes %lu KB of memory, and %lu KB are free",
+                      (unsigned long)needed * 4, (unsigned long)(free + cached) * 4);
     return K_OK;
 }
 
@@ -446,6 +447,8 @@ int loader_start(const struct loader_program *program, struct actor **ret_actor,
     int status = check_header(&loading);
     if (status == K_OK)
         status = check_segments(&loading);
+    if (status == K_OK)
+        status = check_memory(&loading);
     if (status != K_OK)
         return status;
     status = actor_create(NULL, program->privilege, &loading.actor);

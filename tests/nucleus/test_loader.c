@@ -1,41 +1,72 @@
 /* The loader of boot actors: programs that lie, and one that does not. */
 #include "site.h"
 
+#include <exec/chNote.h>
 #include <string.h>
+#include "elf64.h"
 
 TestSuite(loader, .init = site_start, .fini = site_end);
 
-struct header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, phoff, shoff;
-    uint32_t flags;
-    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-struct segment {
-    uint32_t type, flags;
-    uint64_t offset, vaddr, paddr, filesz, memsz, align;
-};
-
 #define IMAGE 20000
-/* A good program: code at 0, data at 0x3000 with a tail of zeros. Each test breaks one thing. */
+#define NOTE 600
+#define DYNAMIC 700 /* its words: DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ, and the end */
+#define STRINGS 900
+#define SYMBOLS 1000
+#define RELOCATIONS 1100
+/* A good actor: code at 0, data at 0x3000 with a tail of zeros, libchorus's note, one relocation of a symbol. Each test breaks one thing. */
 static struct {
     union {
         uint8_t bytes[IMAGE];
         struct {
-            struct header header;
-            struct segment segment[3];
+            struct elf_header header;
+            struct elf_segment segment[5];
         };
     };
 } image;
+
+static uint32_t *note_word(unsigned index)
+{
+    return (uint32_t *)(image.bytes + NOTE) + index;
+}
+
+static struct elf_dynamic *dynamic(unsigned index)
+{
+    return (struct elf_dynamic *)(void *)(image.bytes + DYNAMIC + 4) + index;
+}
+
+static struct elf_symbol *symbol(void)
+{
+    return (struct elf_symbol *)(void *)(image.bytes + SYMBOLS) + 1;
+}
+
+static void build_note(void)
+{
+    const uint32_t head[3] = { sizeof K_NOTE_NAME, 4, K_NOTE_ACTOR }, version = K_NOTE_VERSION;
+    memcpy(note_word(0), head, sizeof head);
+    memcpy(note_word(3), K_NOTE_NAME "\0", 8);
+    memcpy(note_word(5), &version, sizeof version);
+    image.segment[2] = (struct elf_segment){ .type = SEGMENT_NOTE, .offset = NOTE, .vaddr = NOTE, .filesz = 24, .memsz = 24 };
+}
+
+static void build_symbols(void)
+{
+    const struct elf_dynamic words[] = { { DYNAMIC_STRINGS, STRINGS }, { DYNAMIC_SYMBOLS, SYMBOLS }, { DYNAMIC_RELOCATIONS, RELOCATIONS },
+                                         { DYNAMIC_RELOCATIONS_SIZE, sizeof(struct elf_relocation) }, { DYNAMIC_END, 0 } };
+    const struct elf_relocation relocation = { .offset = 0x3010, .info = (1ull << 32) + 6 };
+    memcpy(dynamic(0), words, sizeof words);
+    strcpy((char *)image.bytes + STRINGS + 1, "wanted");
+    *symbol() = (struct elf_symbol){ .name = 1, .info = 1 << 4, .section = 5, .value = 0x1100 };
+    memcpy(image.bytes + RELOCATIONS, &relocation, sizeof relocation);
+    image.segment[3] = (struct elf_segment){ .type = SEGMENT_DYNAMIC, .offset = DYNAMIC + 4, .vaddr = DYNAMIC + 4, .filesz = sizeof words,
+                                             .memsz = sizeof words };
+}
 
 static void build(void)
 {
     memset(&image, 0, sizeof image);
     for (size_t i = 4096; i < IMAGE; i++)
         image.bytes[i] = (uint8_t)(i * 3);
-    image.header = (struct header){ .ident = { 0x7f, 'E', 'L', 'F', 2, 1, 1 },
+    image.header = (struct elf_header){ .ident = { 0x7f, 'E', 'L', 'F', 2, 1, 1 },
                                     .type = 3,
                                     .machine = 62,
                                     .version = 1,
@@ -43,17 +74,19 @@ static void build(void)
                                     .phoff = 64,
                                     .ehsize = 64,
                                     .phentsize = 56,
-                                    .phnum = 2 };
-    image.segment[0] = (struct segment){
+                                    .phnum = 4 };
+    image.segment[0] = (struct elf_segment){
         .type = 1, .flags = 5, .offset = 0, .vaddr = 0, .filesz = 8192, .memsz = 8192, .align = 4096
     };
-    image.segment[1] = (struct segment){ .type = 1,
+    image.segment[1] = (struct elf_segment){ .type = 1,
                                          .flags = 6,
                                          .offset = 12288 + 16,
                                          .vaddr = 0x3010,
                                          .filesz = 100,
                                          .memsz = 9000,
                                          .align = 4096 };
+    build_note();
+    build_symbols();
 }
 
 static char why[128];
@@ -127,6 +160,51 @@ Test(loader, a_program_that_lies_is_refused_with_the_reason)
     REFUSED(image.header.type = 2, "no room");
 }
 
+Test(loader, a_program_that_is_no_actor_is_refused)
+{
+    REFUSED(image.segment[2].type = 0, "no actor");
+    REFUSED(image.segment[2].offset = UINT64_MAX, "no actor");
+    REFUSED(image.segment[2].filesz = UINT64_MAX, "no actor");
+    REFUSED(image.segment[2].filesz = 23, "no actor");
+    REFUSED(*note_word(0) = UINT32_MAX, "no actor");
+    REFUSED(*note_word(1) = UINT32_MAX, "no actor");
+    REFUSED(*note_word(2) = 7, "no actor");
+    REFUSED(*note_word(3) = 7, "no actor");
+    REFUSED(*note_word(5) = K_NOTE_VERSION + 1, "another version");
+}
+
+Test(loader, a_program_that_lacks_something_is_refused)
+{
+    REFUSED(dynamic(3)->tag = DYNAMIC_NEEDED, "dynamically");
+    REFUSED(symbol()->section = 0, "the symbol wanted is missing");
+    REFUSED((symbol()->section = 0, symbol()->name = UINT32_MAX), "the symbol  is missing");
+    REFUSED(dynamic(1)->value = 0x800000, "symbols lies");
+    REFUSED(dynamic(2)->value = 0x800000, "relocations lie");
+    REFUSED(dynamic(3)->value = UINT64_MAX - 3, "relocations lie");
+    struct actor *actor;
+    build();
+    symbol()->section = 0;
+    symbol()->info = SYMBOL_WEAK << 4;
+    cr_assert_eq(start(&actor), K_OK, "a weak one may be missing: %s", why);
+}
+
+Test(loader, a_program_that_does_not_fit_is_refused_before_anything_is_made)
+{
+    uint64_t frames, free_frames, cached;
+    struct actor *none, *hog = actor_new(K_USERACTOR);
+    vm_counts(&frames, &free_frames, &cached);
+    KnRgnDesc region = { .startAddr = 0x20000000, .size = (free_frames - 2) * 4096, .options = K_READABLE | K_WRITABLE };
+    int status = vm_region_allocate(hog, &region);
+    cr_assert_eq(status, K_OK, "%d, %lu frames", status, (unsigned long)free_frames);
+    for (uint64_t i = 0; i < free_frames - 2; i++)
+        if (vm_copy_out(NULL, hog, region.startAddr + i * 4096, "x", 1) != K_OK)
+            break;
+    build();
+    cr_assert_eq(start(&none), K_ENOMEM);
+    cr_assert(strstr(why, "of memory") != NULL, "%s", why);
+    cr_assert_eq(actor_count(), 1);
+}
+
 static uint64_t word_at(struct actor *actor, uint64_t address)
 {
     uint64_t word;
@@ -177,7 +255,7 @@ Test(loader, a_program_finds_its_bytes_its_arguments_and_its_vector)
     uint64_t vector = sp + 56;
     cr_assert_eq(auxiliary(actor, vector, AT_CHORUS_GATE), host_space_gate(actor->host));
     cr_assert_eq(auxiliary(actor, vector, 3), base + 64); /* AT_PHDR */
-    cr_assert_eq(auxiliary(actor, vector, 5), 2);         /* AT_PHNUM */
+    cr_assert_eq(auxiliary(actor, vector, 5), 4);         /* AT_PHNUM */
     cr_assert_eq(auxiliary(actor, vector, 6), 4096);      /* AT_PAGESZ */
     cr_assert_eq(auxiliary(actor, vector, 9), base + 0x1100);
     cr_assert_eq(auxiliary(actor, vector, 11), 5); /* AT_UID */
