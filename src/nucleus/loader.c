@@ -175,14 +175,13 @@ static int check_segments(struct loading *loading)
 /* Found out before anything is made: a file that does not fit must not push out what others have in memory. */
 static int check_memory(struct loading *loading)
 {
-    uint64_t needed = 0, frames, free, cached;
+    uint64_t needed = 0, available = vm_available();
     for (unsigned i = 0; i < loading->header.phnum; i++)
         if (loading->segment[i].type == SEGMENT_LOAD)
             needed += page_up(loading->segment[i].filesz) / PAGE_SIZE + 1;
-    vm_counts(&frames, &free, &cached);
-    if (needed > free + cached)
+    if (needed > available)
         return refuse(loading, K_ENOMEM, "it takes %lu KB of memory, and %lu KB are free",
-                      (unsigned long)needed * 4, (unsigned long)(free + cached) * 4);
+                      (unsigned long)needed * 4, (unsigned long)available * 4);
     return K_OK;
 }
 

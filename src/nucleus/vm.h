@@ -68,4 +68,6 @@ void vm_fini(void);
 
 /* Debugger, ps, leak checks. */
 void vm_counts(uint64_t *frames, uint64_t *free, uint64_t *cached);
+/* Frames that a new actor may count on: free ones beyond the reserve, and those of files' pages. */
+uint64_t vm_available(void);
 #endif

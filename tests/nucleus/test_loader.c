@@ -200,7 +200,9 @@ Test(loader, a_program_that_does_not_fit_is_refused_before_anything_is_made)
         if (vm_copy_out(NULL, hog, region.startAddr + i * 4096, "x", 1) != K_OK)
             break;
     build();
-    cr_assert_eq(start(&none), K_ENOMEM);
+    status = start(&none);
+    vm_counts(&frames, &free_frames, &cached);
+    cr_assert_eq(status, K_ENOMEM, "%d: %s, %lu frames free, %lu cached", status, why, (unsigned long)free_frames, (unsigned long)cached);
     cr_assert(strstr(why, "of memory") != NULL, "%s", why);
     cr_assert_eq(actor_count(), 1);
 }

@@ -33,3 +33,5 @@ void vm_counts(uint64_t *frames, uint64_t *free, uint64_t *cached)
     *free = frame_free_count();
     *cached = cached_pages();
 }
+
+uint64_t vm_available(void) { return frame_available_count() + cached_pages(); }
