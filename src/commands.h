@@ -9,6 +9,9 @@
 int command_ps(char **argv);    /* control_client.c */
 int command_top(char **argv);
 int command_stop(char **argv);
+int command_load(char **argv); /* command_load.c */
+int command_kill(char **argv);
+int command_replace(char **argv);
 int command_image(char **argv); /* image.c */
 
 #endif

@@ -5,6 +5,7 @@
 #include "snapshot.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,17 @@ struct client {
     char *output; /* what is still to be sent; NULL: nothing */
     size_t output_length;
     size_t output_sent;
+    char *body; /* of a "do" that is coming in; NULL: none is */
+    size_t body_size;
+    size_t body_length; /* so far */
+    uint64_t ticket;    /* of the command that it waits for; 0: for none */
+};
+
+/* An answer to a command, on its way to the interrupt thread. */
+struct reply {
+    struct reply *next;
+    uint64_t ticket;
+    char *text;
 };
 
 /* [i] the interrupt thread only; [a] any thread */
@@ -40,6 +52,9 @@ struct control {
     bool snapshot_is_wanted;               /* [i] asked for and not yet answered */
     struct client clients[CLIENTS_MOST];   /* [i] */
     _Atomic(struct site_snapshot *) answer; /* [a] the newest, not yet taken */
+    uint64_t last_ticket;                  /* [i] */
+    pthread_mutex_t lock;                  /* of what follows */
+    struct reply *replies;
 };
 
 /* The answer of a site that could not make a snapshot: it must still end the wait. */
@@ -121,6 +136,7 @@ struct control *control_open(const char *name, const struct control_callbacks *c
         return NULL;
     }
     control->callbacks = *callbacks;
+    pthread_mutex_init(&control->lock, NULL);
     control->epoll_fd = control->listen_fd = control->answer_fd = -1;
     for (size_t i = 0; i < CLIENTS_MOST; i++)
         control->clients[i].fd = -1;
@@ -146,6 +162,7 @@ static void client_drop(struct client *client)
     if (client->fd >= 0)
         close(client->fd); /* which also ends the watching */
     free(client->output);
+    free(client->body);
     *client = (struct client){ .fd = -1 };
 }
 
@@ -186,6 +203,14 @@ static void client_send(struct control *control, struct client *client)
     watch(control, EPOLL_CTL_MOD, client->fd, EPOLLIN, client);
 }
 
+static void client_output(struct control *control, struct client *client, char *text, size_t length)
+{
+    client->output = text;
+    client->output_length = length;
+    client->output_sent = 0;
+    client_send(control, client);
+}
+
 static void client_answer(struct control *control, struct client *client,
                           const struct site_snapshot *snapshot)
 {
@@ -201,17 +226,78 @@ static void client_answer(struct control *control, struct client *client,
         client_drop(client);
         return;
     }
-    client->output = text;
-    client->output_length = length;
-    client->output_sent = 0;
-    client_send(control, client);
+    client_output(control, client, text, length);
+}
+
+/* Commands */
+
+void control_command_free(struct control_command *command)
+{
+    if (command == NULL)
+        return;
+    free(command->words != NULL ? command->words[0] : NULL); /* all of the text */
+    free(command->words);
+    free(command);
+}
+
+/* A command of the client's body, which it then owns. NULL: it is none, or there is no memory. */
+static struct control_command *command_make(struct client *client)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < client->body_size; i++)
+        count += client->body[i] == '\0';
+    struct control_command *command = calloc(1, sizeof *command);
+    char **words = calloc(count + 1, sizeof *words);
+    if (command == NULL || words == NULL || client->body[client->body_size - 1] != '\0') {
+        free(command);
+        free(words);
+        return NULL;
+    }
+    char *at = client->body;
+    for (size_t i = 0; i < count; i++, at += strlen(at) + 1)
+        words[i] = at;
+    client->body = NULL;
+    command->count = count;
+    command->words = words;
+    return command;
+}
+
+static void client_command(struct control *control, struct client *client)
+{
+    struct control_command *command = control->callbacks.command_wanted != NULL ? command_make(client) : NULL;
+    if (command == NULL) {
+        client_drop(client);
+        return;
+    }
+    command->ticket = client->ticket = ++control->last_ticket;
+    control->callbacks.command_wanted(control->callbacks.context, command);
+}
+
+/* The first bytes of the body may have come with the line. */
+static void client_body_begin(struct client *client, const char *number)
+{
+    char *end;
+    unsigned long size = strtoul(number, &end, 10);
+    bool good = *end == '\0' && size > 0 && size <= CONTROL_WORDS_MAX && client->output == NULL && client->ticket == 0;
+    client->body = good ? malloc(size) : NULL;
+    if (client->body == NULL) {
+        client_drop(client);
+        return;
+    }
+    client->body_size = size;
+    client->body_length = client->request_length < size ? client->request_length : size;
+    memcpy(client->body, client->request, client->body_length);
+    client->request_length -= client->body_length;
+    memmove(client->request, client->request + client->body_length, client->request_length + 1);
 }
 
 static void client_request(struct control *control, struct client *client, const char *line)
 {
-    if (strcmp(line, "stop") == 0) {
+    if (strncmp(line, "do ", 3) == 0) {
+        client_body_begin(client, line + 3);
+    } else if (strcmp(line, "stop") == 0) {
         control->callbacks.stop_wanted(control->callbacks.context);
-    } else if (strcmp(line, "ps") == 0 && client->output == NULL) {
+    } else if (strcmp(line, "ps") == 0 && client->output == NULL && client->ticket == 0) {
         client->wants_snapshot = true;
         if (!control->snapshot_is_wanted) {
             control->snapshot_is_wanted = true;
@@ -222,37 +308,116 @@ static void client_request(struct control *control, struct client *client, const
     }
 }
 
-static void client_receive(struct control *control, struct client *client)
+/* Take what is there; false: nothing is, or the client is gone. */
+static bool client_read(struct client *client, char *to, size_t room, size_t *length)
 {
-    size_t room = sizeof client->request - 1 - client->request_length;
-    ssize_t got = recv(client->fd, client->request + client->request_length, room, 0);
+    ssize_t got = recv(client->fd, to, room, 0);
     if (got < 0 && errno == EAGAIN)
-        return;
-    if (got <= 0) { /* also when the line is too long: no room is left */
+        return false;
+    if (got <= 0) { /* also when a line is too long: no room is left */
         client_drop(client);
-        return;
+        return false;
     }
-    client->request_length += (size_t)got;
-    client->request[client->request_length] = '\0';
+    *length += (size_t)got;
+    return true;
+}
+
+static void client_lines(struct control *control, struct client *client)
+{
     char *end;
-    while (client->fd >= 0 && (end = strchr(client->request, '\n')) != NULL) {
+    while (client->fd >= 0 && client->body == NULL && (end = memchr(client->request, '\n', client->request_length)) != NULL) {
         char line[REQUEST_MOST];
         *end = '\0';
         strcpy(line, client->request);
         client->request_length -= (size_t)(end + 1 - client->request);
         memmove(client->request, end + 1, client->request_length + 1);
         client_request(control, client, line);
+        if (client->body != NULL && client->body_length == client->body_size) {
+            client_command(control, client);
+            free(client->body);
+            client->body = NULL;
+        }
     }
+}
+
+static void client_receive(struct control *control, struct client *client)
+{
+    if (client->body != NULL) {
+        if (client_read(client, client->body + client->body_length, client->body_size - client->body_length,
+                        &client->body_length) &&
+            client->body_length == client->body_size) {
+            client_command(control, client);
+            free(client->body);
+            client->body = NULL;
+        }
+        return;
+    }
+    size_t room = sizeof client->request - 1 - client->request_length;
+    if (!client_read(client, client->request + client->request_length, room, &client->request_length))
+        return;
+    client->request[client->request_length] = '\0';
+    client_lines(control, client);
 }
 
 /* Answers */
 
-void control_answer(struct control *control, struct site_snapshot *snapshot)
+static void answer_announce(struct control *control)
 {
     uint64_t one = 1;
-    answer_free(atomic_exchange(&control->answer, snapshot != NULL ? snapshot : &no_snapshot));
     while (write(control->answer_fd, &one, sizeof one) < 0 && errno == EINTR)
         continue;
+}
+
+void control_answer(struct control *control, struct site_snapshot *snapshot)
+{
+    answer_free(atomic_exchange(&control->answer, snapshot != NULL ? snapshot : &no_snapshot));
+    answer_announce(control);
+}
+
+void control_reply(struct control *control, uint64_t ticket, bool done, const char *text)
+{
+    struct reply *reply = malloc(sizeof *reply);
+    if (reply == NULL || asprintf(&reply->text, "%s %s\n", done ? "done" : "failed", text) < 0) {
+        free(reply); /* its client waits in vain, and can be interrupted */
+        return;
+    }
+    for (char *at = reply->text; at[1] != '\0'; at++)
+        if (*at == '\n')
+            *at = ' ';
+    reply->ticket = ticket;
+    pthread_mutex_lock(&control->lock);
+    reply->next = control->replies;
+    control->replies = reply;
+    pthread_mutex_unlock(&control->lock);
+    answer_announce(control);
+}
+
+static void reply_deliver(struct control *control, struct reply *reply)
+{
+    for (size_t i = 0; i < CLIENTS_MOST; i++) {
+        struct client *client = &control->clients[i];
+        if (client->fd < 0 || client->ticket != reply->ticket)
+            continue;
+        client->ticket = 0;
+        client_output(control, client, reply->text, strlen(reply->text));
+        reply->text = NULL;
+        return;
+    }
+}
+
+static void replies_deliver(struct control *control)
+{
+    pthread_mutex_lock(&control->lock);
+    struct reply *reply = control->replies;
+    control->replies = NULL;
+    pthread_mutex_unlock(&control->lock);
+    while (reply != NULL) {
+        struct reply *next = reply->next;
+        reply_deliver(control, reply);
+        free(reply->text);
+        free(reply);
+        reply = next;
+    }
 }
 
 static void answers_deliver(struct control *control)
@@ -260,6 +425,7 @@ static void answers_deliver(struct control *control)
     uint64_t count;
     if (read(control->answer_fd, &count, sizeof count) < 0)
         return;
+    replies_deliver(control);
     struct site_snapshot *answer = atomic_exchange(&control->answer, NULL);
     if (answer == NULL)
         return;
@@ -296,6 +462,12 @@ void control_close(struct control *control)
     int error = errno;
     if (control->path != NULL)
         unlink(control->path);
+    pthread_mutex_destroy(&control->lock);
+    for (struct reply *reply = control->replies, *next; reply != NULL; reply = next) {
+        next = reply->next;
+        free(reply->text);
+        free(reply);
+    }
     for (size_t i = 0; i < CLIENTS_MOST; i++)
         client_drop(&control->clients[i]);
     int fds[] = { control->listen_fd, control->answer_fd, control->epoll_fd };

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* The sites that run, as a list of words. Stale sockets found on the way are cleared away. */
@@ -119,4 +120,51 @@ struct site_snapshot *control_client_snapshot(struct control_client *client)
     if (write(fileno(client->stream), "ps\n", 3) != 3)
         return NULL;
     return snapshot_read(client->stream);
+}
+
+static bool write_all(int fd, const char *text, size_t size)
+{
+    while (size > 0) {
+        ssize_t sent = send(fd, text, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return false;
+        text += sent;
+        size -= (size_t)sent;
+    }
+    return true;
+}
+
+static bool send_command(int fd, const char *const *words)
+{
+    char *text = NULL;
+    size_t length = 0, total = 0;
+    for (const char *const *word = words; *word != NULL; word++)
+        total += strlen(*word) + 1;
+    FILE *memory = open_memstream(&text, &length);
+    if (memory == NULL)
+        return false;
+    fprintf(memory, "do %zu\n", total);
+    for (const char *const *word = words; *word != NULL; word++)
+        fwrite(*word, 1, strlen(*word) + 1, memory);
+    bool good = fclose(memory) == 0 && write_all(fd, text, length);
+    free(text);
+    return good;
+}
+
+int control_client_do(struct control_client *client, const char *const *words, char **ret_text)
+{
+    char *line = NULL;
+    size_t size = 0;
+    *ret_text = NULL;
+    ssize_t length = send_command(fileno(client->stream), words) ? getline(&line, &size, client->stream) : -1;
+    bool done = length > 5 && strncmp(line, "done ", 5) == 0;
+    bool failed = length > 7 && strncmp(line, "failed ", 7) == 0;
+    if (done || failed) {
+        line[length - 1] = '\0';
+        *ret_text = strdup(line + (done ? 5 : 7));
+    }
+    free(line);
+    return *ret_text == NULL ? -1 : done;
 }

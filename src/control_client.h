@@ -3,6 +3,7 @@
 #ifndef CHORUS_CONTROL_CLIENT_H
 #define CHORUS_CONTROL_CLIENT_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 struct site_snapshot;
@@ -19,5 +20,9 @@ void control_client_close(struct control_client *client);
 
 /* NULL when the site has gone or answers nonsense; says nothing. */
 struct site_snapshot *control_client_snapshot(struct control_client *client);
+
+/* Have a command done, and wait for that; words[0] is its name, and it ends with NULL. Returns 1 when it was done, 0 when it failed, with
+ * a line of text to be freed in *ret_text; -1 when there is no answer. */
+int control_client_do(struct control_client *client, const char *const *words, char **ret_text);
 
 #endif

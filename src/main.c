@@ -32,6 +32,9 @@ static const struct {
     { "ps", command_ps, "actors, threads, memory and CPU time of a running site" },
     { "top", command_top, "the same live, with messages and faults per second" },
     { "stop", command_stop, "end a running site, and wait until it is gone" },
+    { "load", command_load, "start a server, a driver or another actor in a running site" },
+    { "kill", command_kill, "end an actor of a running site" },
+    { "replace", command_replace, "have a new server take over from one that runs, with its state and its calls" },
     { "image", command_image, "make a root image" },
 };
 

@@ -153,10 +153,20 @@ enum options_verdict options_parse_lines(const struct option_table *table, void 
 
 /* ---- command lines ---- */
 
+static enum options_verdict operands_check(const struct option_table *table, size_t given)
+{
+    char problem[256];
+    if (table->operands == NULL || table->operands[given] == NULL)
+        return OPTIONS_GO_ON;
+    snprintf(problem, sizeof problem, "%s is missing", table->operands[given]);
+    return misuse(table, problem);
+}
+
 enum options_verdict options_parse(const struct option_table *table, void *target, char **argv,
                                    char ***ret_rest)
 {
     char **at = argv + 1;
+    size_t operands = 0;
     *ret_rest = NULL;
     while (*at != NULL) {
         if (strcmp(*at, "--help") == 0 || strcmp(*at, "-h") == 0)
@@ -165,7 +175,11 @@ enum options_verdict options_parse(const struct option_table *table, void *targe
             if (at[1] == NULL)
                 return misuse(table, "a command is missing after --");
             *ret_rest = at + 1;
-            return OPTIONS_GO_ON;
+            return operands_check(table, operands);
+        }
+        if (**at != '-' && table->operands != NULL && table->operands[operands] != NULL) {
+            ((const char **)(void *)((char *)target + table->operands_offset))[operands++] = *at++;
+            continue;
         }
         if (strncmp(*at, "--", 2) != 0 || (*at)[2] == '\0') {
             char problem[512];
@@ -177,7 +191,7 @@ enum options_verdict options_parse(const struct option_table *table, void *targe
         if (verdict != OPTIONS_GO_ON)
             return verdict;
     }
-    return OPTIONS_GO_ON;
+    return operands_check(table, operands);
 }
 
 bool option_refuse(char *problem, size_t size, const char *why)

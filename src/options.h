@@ -44,6 +44,8 @@ struct option_table {
     const char *notes;                 /* after the options; NULL: nothing */
     const struct option_entry *entries; /* ends with a NULL name */
     bool takes_command;                /* words may follow after `--` */
+    const char *const *operands;       /* words without dashes that must be there, by their names in --help; ends with NULL; NULL: none */
+    size_t operands_offset;            /* of an array of const char *, for what was given */
 };
 
 /* Parse argv[1...] by the table into target. *ret_rest is what followed `--`, NULL if nothing. */

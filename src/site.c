@@ -27,6 +27,7 @@
 #include "control.h"
 #include "places.h"
 #include "site_actors.h"
+#include "site_command.h"
 #include "site_core.h"
 #include "site_devices.h"
 #include "site_filter.h"
@@ -163,8 +164,9 @@ static void control_ready(void *cookie, uint32_t events)
 
 static bool control_start(void)
 {
-    static const struct control_callbacks callbacks = {snapshot_wanted, stop_wanted, NULL};
+    static const struct control_callbacks callbacks = {snapshot_wanted, stop_wanted, NULL, site_command};
     site.control = control_open(site.options->name, &callbacks);
+    site_command_start(site.control);
     if (site.control != NULL)
         return hostarch_watch(control_fd(site.control), EPOLLIN, control_ready, NULL) == 0;
     if (errno == EADDRINUSE) {

@@ -18,6 +18,7 @@
 #include "places.h"
 #include "site.h"
 #include "site_load.h"
+#include "site_replace.h"
 
 struct arguments {
     char **words; /* ends with NULL */
@@ -46,6 +47,7 @@ static const struct boot_actor actors[SERVERS] = {
 };
 
 static const struct actor *running[SERVERS];
+static char *file_of[SERVERS]; /* where it was loaded from; NULL: the program's own */
 static const struct site_options *boot_options;
 
 /* Arguments */
@@ -109,7 +111,7 @@ static bool start(enum server server, const char *path, char *const *argv)
 static bool start_one(enum server server)
 {
     const char *name = server_names[server];
-    char *path = place_of_actor(name);
+    char *path = file_of[server] != NULL ? strdup(file_of[server]) : place_of_actor(name);
     if (path == NULL) {
         fprintf(stderr, "chorus: the actor %s is not there: %s\n", name, strerror(errno));
         return false;
@@ -150,10 +152,46 @@ static void end_site(void *unused)
         nucleus_shutdown(SITE_FAILED, 0);
 }
 
+static void file_set(unsigned server, const struct actor *actor)
+{
+    const struct site_image *image = site_load_image(actor);
+    free(file_of[server]);
+    file_of[server] = image != NULL ? strdup(image->path) : NULL;
+}
+
+void site_actors_adopt(const struct actor *actor)
+{
+    for (unsigned i = 0; i < SERVERS; i++) {
+        if (running[i] != NULL || strcmp(server_names[i], actor->name) != 0)
+            continue;
+        running[i] = actor;
+        file_set(i, actor);
+    }
+}
+
+void site_actors_let_go(const struct actor *actor)
+{
+    for (unsigned i = 0; i < SERVERS; i++)
+        if (running[i] == actor && actors[i].death == RESTARTS)
+            running[i] = NULL;
+}
+
+void site_actors_replaced(const struct actor *last, const struct actor *next)
+{
+    for (unsigned i = 0; i < SERVERS; i++) {
+        if (running[i] != last)
+            continue;
+        running[i] = next;
+        file_set(i, next);
+    }
+}
+
 /* Nothing is started here: the Nucleus is in the middle of the other's end. */
 static void on_gone(const struct actor *gone, int reason, const char *words)
 {
-    (void)reason, (void)words;
+    (void)words;
+    site_replace_gone(gone, reason);
+    site_load_forget(gone);
     for (unsigned i = 0; i < SERVERS; i++) {
         if (running[i] != gone)
             continue;

@@ -52,7 +52,7 @@ typedef struct KnMsgHead {
     KnProtId actorId, portId;
     uint32_t seqNum, unused;
 } KnMsgHead;
-enum { K_HEAD_CALL = 1, K_HEAD_NUCLEUS = 2 /* sent by the Nucleus itself */ };
+enum { K_HEAD_CALL = 1, K_HEAD_NUCLEUS = 2 /* sent by the Nucleus itself */, K_HEAD_TRUSTED = 4 /* sent by a system or supervisor actor */ };
 
 /* Types of the messages that the Nucleus sends by itself, the first word of their annexes; trap messages begin with a
  * KnTrapKind below 64. */

@@ -3,7 +3,7 @@
  * Each worker takes a message, hands it to its handler, and gives the answer away together with its
  * wish for the next message: one nucleus call per request.
  */
-#include "server.h"
+#include "internal.h"
 
 #include <dki/dki.h>
 
@@ -15,7 +15,10 @@
 #define NUCLEUS_OPERATIONS 128 /* below: messages of the Nucleus */
 #define FIRST_PORT_PRIORITY 128
 
-static int the_port;
+struct server_port server_ports[HANDOVER_PORTS_MAX];
+unsigned server_port_count;
+/* Workers of a successor start before it has its ports, and wait here. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 /* The request that the calling thread handles. */
 static __thread struct server_request *handled;
 
@@ -26,6 +29,13 @@ static int group_join(uint32_t stamp, const KnUniqueId *port)
     KnCap group;
     int status = grpAllocate(K_STATSYS, &group, stamp);
     return status < 0 ? status : grpPortInsert(&group, port);
+}
+
+static void port_note(int port, const KnUniqueId *ui, unsigned priority)
+{
+    if (server_port_count < HANDOVER_PORTS_MAX)
+        server_ports[server_port_count] = (struct server_port){ .ui = *ui, .li = port, .priority = priority };
+    server_port_count++;
 }
 
 int server_port_open(uint32_t stamp, unsigned priority, KnUniqueId *ui)
@@ -41,14 +51,29 @@ int server_port_open(uint32_t stamp, unsigned priority, KnUniqueId *ui)
         portDelete(K_MYACTOR, port);
         return status;
     }
+    port_note(port, &name, priority);
     if (ui != NULL)
         *ui = name;
     return port;
 }
 
+int server_port_add(int port)
+{
+    KnUniqueId name;
+    int status = portUi(K_MYACTOR, port, &name);
+    if (status == K_OK)
+        port_note(port, &name, PORT_NOT_ENABLED);
+    return status;
+}
+
+int server_port_at(unsigned index)
+{
+    return index < server_port_count && index < HANDOVER_PORTS_MAX ? server_ports[index].li : K_EUNKNOWN;
+}
+
 int server_port(void)
 {
-    return the_port;
+    return server_port_at(0);
 }
 
 /* --- answers --- */
@@ -187,6 +212,10 @@ static bool event_dispatch(const struct server *server, const struct server_requ
 static void request_dispatch(const struct server *server, struct server_request *request)
 {
     memcpy(&request->operation, request->annex, sizeof request->operation);
+    if (request->port == K_DEFAULTPORT) {
+        handover_dispatch(server, request);
+        return;
+    }
     if (request->operation < NUCLEUS_OPERATIONS) {
         if (!is_of_nucleus(request)) {
             fprintf(stderr, "%s: dropped a forged message of the Nucleus, kind %u\n", server->name,
@@ -269,6 +298,8 @@ static int worker_run(const struct server *server)
 
 static void *worker_thread(void *server)
 {
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
     worker_run(server);
     return NULL;
 }
@@ -296,26 +327,60 @@ static int server_check(const struct server *server)
     return K_OK;
 }
 
+/* Who loaded it may have given it a name of his own. */
+static int name_set(const struct server *server)
+{
+    char name[K_NAMEMAX] = { 0 };
+    const char *given = getenv(SERVER_NAME_VARIABLE);
+    snprintf(name, sizeof name, "%s", given != NULL ? given : server->name);
+    return actorName(K_MYACTOR, NULL, name);
+}
+
+/* By the default port others ask it to hand over. */
+static int default_port_enable(void)
+{
+    return portEnable(K_MYACTOR, K_DEFAULTPORT, 0);
+}
+
+/* The group is joined last: then the server is ready for whoever finds it there. */
+static int start_afresh(const struct server *server)
+{
+    KnUniqueId ui;
+    int status = server_port_open(0, FIRST_PORT_PRIORITY, &ui);
+    if (status < 0)
+        return status;
+    status = server->start != NULL ? server->start() : K_OK;
+    if (status == K_OK && server->stamp != 0)
+        status = group_join(server->stamp, &ui);
+    if (status == K_OK)
+        status = default_port_enable();
+    return status == K_OK ? workers_start(server) : status;
+}
+
+/* All that can fail comes before the ports do. */
+static int start_as_successor(const struct server *server)
+{
+    int status = handover_prepare(server);
+    if (status != K_OK)
+        return status;
+    pthread_mutex_lock(&gate);
+    status = workers_start(server);
+    if (status == K_OK)
+        status = default_port_enable();
+    if (status == K_OK)
+        status = handover_finish(server);
+    pthread_mutex_unlock(&gate);
+    return status;
+}
+
 static int server_start(const struct server *server)
 {
     int status = server_check(server);
+    if (status == K_OK)
+        status = name_set(server);
     if (status != K_OK)
         return status;
-    char name[K_NAMEMAX] = { 0 };
-    strcpy(name, server->name);
-    status = actorName(K_MYACTOR, NULL, name);
-    if (status != K_OK)
-        return status;
-    /* The group is joined last: then the server is ready for whoever finds it there. */
-    KnUniqueId ui;
-    the_port = server_port_open(0, FIRST_PORT_PRIORITY, &ui);
-    if (the_port < 0)
-        return the_port;
-    if (server->start != NULL)
-        status = server->start();
-    if (status == K_OK && server->stamp != 0)
-        status = group_join(server->stamp, &ui);
-    return status == K_OK ? workers_start(server) : status;
+    return handover_is_wanted() ? start_as_successor(server) : start_afresh(server);
 }
 
 int server_run(const struct server *server)

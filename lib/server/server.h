@@ -50,6 +50,8 @@ struct server_request {
  * waits for an answer gets K_EDEAD. A message that was sent (ipcSend) needs neither. */
 typedef void server_handler(struct server_request *request);
 
+struct server_handover;
+
 struct server_operation {
     uint32_t number;
     server_handler *handler;
@@ -73,6 +75,7 @@ struct server {
     void (*timer)(int timer, uint64_t cookie, uint32_t overruns);
     void (*interrupt)(unsigned intr, uint64_t count); /* svIntrDone follows by itself */
     void (*gone)(const KnWatchMsg *watch);            /* of actorWatch */
+    const struct server_handover *handover;           /* how it is replaced while it runs: <server/handover.h>. NULL: it is not */
 };
 
 /* Serve. The calling thread becomes one of the workers, so it does not return, unless it cannot start: then with the
@@ -84,6 +87,12 @@ int server_port(void);
 /* Make and enable one more port, which the same loop serves; <priority> 0 the best .. 255 (the first one has 128);
  * <stamp> of its group, or 0. Returns its LI, its UI in *ui (may be NULL). In <start>, or from any thread later. */
 int server_port_open(uint32_t stamp, unsigned priority, KnUniqueId *ui);
+
+/* <port>, which the server made itself (portDeclare) and receives from itself, goes along when the server is replaced. */
+int server_port_add(int port);
+/* The LI of the <index>th port, in the order in which they were opened or added; 0 is server_port(). After a take-over as in the
+ * predecessor. K_EUNKNOWN. */
+int server_port_at(unsigned index);
 
 /* Answer: the annex is copied now (at most K_CMSGANNEXSIZE bytes, the rest is zero); the body must stay where it is until
  * the handler has returned: request->body, static memory, or memory that outlives this. The answer leaves when the handler

@@ -1,6 +1,7 @@
 /* main.c: the hello server: the smallest complete server, to be copied. */
 #include "hello.h"
 
+#include <server/handover.h>
 #include <server/server.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -86,6 +87,25 @@ static const struct server_operation operations[] = {
     { HELLO_STOP, hello_stop },
 };
 
+/* Replacing it while it runs (docs/replace.md): what the next one must know. A saved request keeps its number. */
+static int hello_hand_over(struct handover_state *state)
+{
+    handover_put(state, &greeted, sizeof greeted);
+    handover_put(state, &waiting, sizeof waiting);
+    return handover_put(state, &awaited, sizeof awaited);
+}
+
+static int hello_take_over(struct handover_state *state, uint32_t version)
+{
+    if (version != 1)
+        return K_EINVAL;
+    handover_get(state, &greeted, sizeof greeted);
+    handover_get(state, &waiting, sizeof waiting);
+    return handover_get(state, &awaited, sizeof awaited);
+}
+
+static const struct server_handover handover = { .version = 1, .hand_over = hello_hand_over, .take_over = hello_take_over };
+
 static const struct server hello = {
     .name = "hello",
     .stamp = K_STAMP_HELLO,
@@ -93,6 +113,7 @@ static const struct server hello = {
     .body_max = 4096,
     .unsupported = K_ENOSYS,
     .aborted = hello_aborted,
+    .handover = &handover,
     SERVER_TABLE(operations),
 };
 

@@ -176,7 +176,7 @@ static int build_message(struct thread *thread, const struct sending *sending, u
     struct message *message = message_new();
     if (message == NULL)
         return K_ENOMEM;
-    message->flags = flags;
+    message->flags = flags | (call_is_trusted(thread) ? K_HEAD_TRUSTED : 0);
     message->src_port = sending->source->ui;
     message->port_pi = sending->source->pi;
     message->src_actor = thread->actor->cap.ui;

@@ -53,9 +53,20 @@ static void stop_wanted(void *context)
     ((struct fake_site *)context)->stopped = true;
 }
 
+/* "echo" answers its words, "refuse" refuses. */
+static void command_wanted(void *context, struct control_command *command)
+{
+    struct fake_site *site = context;
+    char text[256] = "";
+    for (char **word = command->words + 1; *word != NULL; word++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s[%s]", word == command->words + 1 ? "" : " ", *word);
+    control_reply(site->control, command->ticket, strcmp(command->words[0], "echo") == 0, text);
+    control_command_free(command);
+}
+
 static struct control *open_site(struct fake_site *site, const char *name)
 {
-    struct control_callbacks callbacks = { snapshot_wanted, stop_wanted, site };
+    struct control_callbacks callbacks = { snapshot_wanted, stop_wanted, site, command_wanted };
     site->control = control_open(name, &callbacks);
     return site->control;
 }
@@ -288,4 +299,83 @@ Test(control, of_several_sites_one_must_be_chosen)
     cr_expect_eq(command_stop((char *[]){ "stop", NULL }), 0); /* now it is the only one */
     cr_expect_eq(status_of(first), 0);
     cr_expect_eq(status_of(second), 0);
+}
+
+/* ---- commands ---- */
+
+static int do_words(const char *const *words, char **ret_text)
+{
+    struct control_client client;
+    cr_assert_eq(control_client_open(&client, "test", "doing"), 0);
+    int done = control_client_do(&client, words, ret_text);
+    control_client_close(&client);
+    return done;
+}
+
+static void stop_site(pid_t site)
+{
+    char *stop[] = { "stop", "--name", "doing", NULL };
+    cr_assert_eq(command_stop(stop), 0);
+    cr_assert_eq(status_of(site), 0);
+}
+
+/* What a client says that keeps to no rule; the site drops it and goes on. */
+static void say(const char *text, size_t size)
+{
+    char byte;
+    char *folder = control_folder(false);
+    int fd = control_connect(folder, "doing");
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(send(fd, text, size, MSG_NOSIGNAL), (ssize_t)size);
+    cr_assert_leq(read(fd, &byte, 1), 0, "%.20s", text);
+    close(fd);
+    free(folder);
+}
+
+Test(control, commands_that_keep_to_no_rule_are_dropped)
+{
+    pid_t site = start_site("doing", 1);
+    static const char *const lines[] = { "do\n", "do \n", "do 0\n", "do -1\n", "do 65537\n", "do 99999999999999999999\n", "do 4x\n",
+                                         "do 4\necho", "do 0x4\necho" };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        say(lines[i], strlen(lines[i]));
+    char *text;
+    cr_assert_eq(do_words((const char *const[]){ "echo", "a", NULL }, &text), 1);
+    free(text);
+    stop_site(site);
+}
+
+Test(control, a_command_arrives_word_by_word_and_its_answer_returns)
+{
+    pid_t site = start_site("doing", 1);
+    char *text;
+    cr_assert_eq(do_words((const char *const[]){ "echo", "a b", "", "c\nd", NULL }, &text), 1);
+    cr_assert_str_eq(text, "[a b] [] [c d]");
+    free(text);
+    cr_assert_eq(do_words((const char *const[]){ "refuse", "why", NULL }, &text), 0);
+    cr_assert_str_eq(text, "[why]");
+    free(text);
+    stop_site(site);
+}
+
+Test(control, a_long_command_that_comes_in_pieces_is_whole)
+{
+    static char word[40000];
+    pid_t site = start_site("doing", 1);
+    memset(word, 'x', sizeof word - 1);
+    char *text, *folder = control_folder(false);
+    cr_assert_eq(do_words((const char *const[]){ "echo", word, NULL }, &text), 1);
+    cr_assert_eq(text[1], 'x');
+    free(text);
+    int fd = control_connect(folder, "doing");
+    for (const char *at = "do 7\necho\0a", *end = at + 12; at < end; at++) {
+        cr_assert_eq(send(fd, at, 1, MSG_NOSIGNAL), 1);
+        usleep(1000);
+    }
+    char answer[16] = "";
+    cr_assert_eq(read(fd, answer, sizeof answer - 1), 9);
+    cr_assert_str_eq(answer, "done [a]\n");
+    close(fd);
+    free(folder);
+    stop_site(site);
 }

@@ -45,7 +45,7 @@ int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime 
     if (size > 0)
         memcpy(msg->bodyAddr, message->body, size < msg->bodySize ? size : msg->bodySize);
     msg->bodySize = (uint32_t)size;
-    *portli = 1;
+    *portli = message->to_default_port ? K_DEFAULTPORT : 1;
     return (int)size;
 }
 
@@ -82,7 +82,9 @@ int ipcSysInfo(KnMsgHead *head)
     fake.heads_asked++;
     memset(head, 0, sizeof *head);
     head->flags = (fake.messages[fake.current].from_nucleus ? K_HEAD_NUCLEUS : 0) |
-                  (fake.messages[fake.current].sent ? 0 : K_HEAD_CALL);
+                  (fake.messages[fake.current].sent ? 0 : K_HEAD_CALL) |
+                  (fake.messages[fake.current].trusted ? K_HEAD_TRUSTED : 0);
+    head->srcActor = (KnUniqueId){ 7, 8 };
     return K_OK;
 }
 
@@ -110,6 +112,7 @@ int portCreate(const KnCap *cap, KnUniqueId *ui)
 int portEnable(const KnCap *cap, int portli, unsigned prio)
 {
     (void)cap, (void)portli, (void)prio;
+    fake.ports_enabled++;
     return fake.enable_status;
 }
 
@@ -172,5 +175,61 @@ int sysTime(KnTime *time)
 int threadDelay(KnTime delay)
 {
     fake.time += delay;
+    return K_OK;
+}
+
+/* ---- what a hand-over needs ---- */
+
+int portUi(const KnCap *cap, int portli, KnUniqueId *ui)
+{
+    (void)cap;
+    *ui = (KnUniqueId){ 8, (uint32_t)portli };
+    return K_OK;
+}
+
+int portDisable(const KnCap *cap, int portli)
+{
+    (void)cap, (void)portli;
+    fake.ports_disabled++;
+    return K_OK;
+}
+
+int portMigrate(unsigned options, const KnCap *source, int portli, const KnCap *target, uint32_t *seqnum)
+{
+    (void)options, (void)source, (void)target;
+    *seqnum = 1;
+    fake.ports_moved++;
+    return fake.migrate_status < 0 ? fake.migrate_status : portli + 10;
+}
+
+int ipcSend(const KnMsgDesc *msg, int source, const KnIpcDest *dest)
+{
+    (void)msg, (void)source, (void)dest;
+    return K_OK;
+}
+
+int actorSelf(KnCap *cap)
+{
+    *cap = (KnCap){ .ui = { 9, 9 }, .key = 99 };
+    return K_OK;
+}
+
+int actorWatch(const KnUniqueId *ui, int portli, uint64_t cookie)
+{
+    (void)ui, (void)portli, (void)cookie;
+    return K_OK;
+}
+
+int actorDelete(const KnCap *cap)
+{
+    (void)cap;
+    fake.deleted = true;
+    return K_OK; /* in a test it returns */
+}
+
+int vmCopy(const KnCap *source, VmAddr from, const KnCap *target, VmAddr to, VmSize size)
+{
+    (void)source, (void)target;
+    memcpy((void *)to, (const void *)from, size);
     return K_OK;
 }

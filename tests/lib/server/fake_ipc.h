@@ -12,6 +12,8 @@ struct fake_message {
     int status; /* negative: receiving fails so, and there is no message */
     bool from_nucleus;
     bool sent; /* by ipcSend: nobody waits for an answer */
+    bool to_default_port;
+    bool trusted; /* its sender is a system actor: the one that it names as the successor */
     uint32_t annex[30];
     const char *body;
 };
@@ -32,6 +34,9 @@ struct fake {
     struct fake_answer answers[FAKE_MESSAGES_MAX];
     bool reply_fails; /* once */
     int port_status, enable_status, group_status;
+    int migrate_status;
+    unsigned ports_disabled, ports_enabled, ports_moved;
+    bool deleted;
     unsigned ports_deleted, interrupts_done, saves, heads_asked;
     uint32_t group_joined; /* its stamp */
     char name[K_NAMEMAX];
