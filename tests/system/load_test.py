@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import time
 
 from harness import (BUILD, TEST_IMAGE, Site, add_check, check, chorus, expect, expect_match, main, scratch, wait_until)
 
@@ -30,6 +31,15 @@ class Loading(Site):
     def host_processes(self):
         heading = chorus('ps', '--name', 'l').good().decode().splitlines()[0]
         return int(re.search(r'(\d+) of \d+ host processes', heading)[1])
+
+
+    def settled(self):
+        """What there is, when spare processes have come and gone."""
+        found = None
+        while (now := (self.names(), self.host_processes())) != found:
+            found = now
+            time.sleep(0.3)
+        return found
 
 
 def load(path, *words):
@@ -120,7 +130,7 @@ LIES = {
 @check
 def what_lies_is_refused_with_the_reason_and_leaves_nothing():
     with Loading() as site:
-        before = (site.names(), site.host_processes())
+        before = site.settled()
         for change, pattern in LIES.values():
             path = damaged(change)
             for place in 'user', 'supervisor':
@@ -129,7 +139,7 @@ def what_lies_is_refused_with_the_reason_and_leaves_nothing():
         refused('/', 'not a file with anything')
         refused('/etc/passwd', 'not a 64-bit')
         refused('/bin/sh', 'dynamically')
-        expect((site.names(), site.host_processes()), before, 'what is there')
+        expect(site.settled(), before, 'what is there')
 
 
 @check
@@ -140,10 +150,10 @@ def what_does_not_fit_is_refused_and_leaves_nothing():
     path = damaged(larger)
     os.truncate(path, 210 << 20)
     with Loading('--memory', '64M') as site:
-        before = (site.names(), site.host_processes())
+        before = site.settled()
         for place in 'user', 'supervisor':
             refused(path, r'takes \d+ KB of memory, and \d+ KB are free', '--place', place)
-        expect((site.names(), site.host_processes()), before, 'what is there')
+        expect(site.settled(), before, 'what is there')
         os.truncate(path, 300 << 20)
         refused(path, 'File too large')
 
@@ -168,7 +178,7 @@ def a_site_that_is_full_refuses_and_goes_on():
 def loads_and_kills(place):
     def function():
         with Loading() as site:
-            processes = site.host_processes()
+            processes = site.settled()[1]
             expect_match(r'^hello runs \(\w+\.1\), in [\d.]+ ms\n$', load(HELLO, '--place', place).good())
             expect_match(r'^hello ', '\n'.join(site.names()) + ' ')
             load(CLIENT, '--place', place).good()
