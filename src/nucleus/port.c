@@ -133,12 +133,12 @@ struct port *port_best_pending(struct actor *actor)
     return best;
 }
 
-/* Those who want this very port go before those who take any. */
+/* Those who want this very port go before those who take any; of equals the one that came last, whose memory is still warm: a server's workers are alike. */
 static struct thread *waiting_receiver(struct port *port)
 {
-    struct thread *receiver = wait_queue_first(&port->receivers);
+    struct thread *receiver = wait_queue_last(&port->receivers);
     if (receiver == NULL && port->enabled)
-        receiver = wait_queue_first(&port->actor->any_receivers);
+        receiver = wait_queue_last(&port->actor->any_receivers);
     return receiver;
 }
 

@@ -173,6 +173,7 @@ int wait_check(struct thread *thread, int64_t deadline, bool abortable);
 /* Wake with call.woken = <why>. */
 void thread_wake(struct thread *thread, int why);
 struct thread *wait_queue_first(struct wait_queue *queue); /* NULL: nobody */
+struct thread *wait_queue_last(struct wait_queue *queue);
 struct thread *wait_queue_wake_one(struct wait_queue *queue, int why);
 void wait_queue_wake_all(struct wait_queue *queue, int why);
 

@@ -53,6 +53,12 @@ struct thread *wait_queue_first(struct wait_queue *queue)
     return link == NULL ? NULL : LIST_OWNER(link, struct thread, wait_link);
 }
 
+struct thread *wait_queue_last(struct wait_queue *queue)
+{
+    struct list *last = queue->threads.previous;
+    return last == &queue->threads ? NULL : LIST_OWNER(last, struct thread, wait_link);
+}
+
 struct thread *wait_queue_wake_one(struct wait_queue *queue, int why)
 {
     struct thread *thread = wait_queue_first(queue);

@@ -339,16 +339,31 @@ Test(ipc, the_death_of_a_serving_thread_answers_its_request)
     cr_assert_eq(result_of(client), K_EDEAD);
 }
 
+Test(ipc, the_receiver_that_came_last_is_served_first)
+{
+    two_actors();
+    struct thread *worker = thread_new(server->actor);
+    uint64_t first, last;
+    receive_by(server, service_li, K_FOREVER, &first);
+    receive_by(worker, service_li, K_FOREVER, &last);
+    cr_assert_eq(send_word(client, &service, 1), K_OK);
+    cr_assert_eq(result_of(worker), 0);
+    cr_assert_eq(message_annex(server->actor, last), 1);
+    cr_assert_eq(send_word(client, &service, 2), K_OK);
+    cr_assert_eq(result_of(server), 0);
+    cr_assert_eq(message_annex(server->actor, first), 2);
+}
+
 Test(ipc, a_message_is_not_lost_with_the_thread_that_was_woken_for_it)
 {
     two_actors();
     struct thread *worker = thread_new(server->actor);
-    /* Room in a hole: the message cannot be handed over, the receiver has to fetch it itself. */
+    uint64_t desc;
+    receive_by(server, service_li, K_FOREVER, &desc);
+    /* Room in a hole: the message cannot be handed over, the receiver that came last has to fetch it itself. */
     KnMsgDesc bad = { .annexAddr = (void *)0xbad000 };
     int li = service_li;
     DO(worker, ipcReceive, PUT(server->actor, bad), PUT(server->actor, li), (uint64_t)K_FOREVER);
-    uint64_t desc;
-    receive_by(server, service_li, K_FOREVER, &desc);
     cr_assert_eq(send_word(client, &service, 99), K_OK);
     cr_assert_eq(result_of(worker), K_EFAULT);
     cr_assert_eq(result_of(server), 0);

@@ -75,7 +75,7 @@ int range_for_new(struct vm_space *space, const KnRgnDesc *rgn, struct range *re
 }
 
 #define AT_ONCE 512u /* pages that K_NODEMAND brings in */
-#define SMALL 64u    /* a region of zeros with no more pages gets its first ones at once: a heap that grows, */
+#define SMALL 64u    /* a region of zeros at an address that was asked for, with no more pages, gets its first ones at once: a heap that grows, */
 #define SMALL_FIRST 16u /* so many */
 #define SMALL_COPY 32u /* pages of a copy of a segment that is made at once, */
 #define PLENTY 1024u /* free frames, or nothing is filled before it is asked for */
@@ -93,7 +93,8 @@ static void populate(struct vm_space *space, struct range range, uint64_t most)
 }
 
 /* What will surely be touched is mapped with the region: an order more costs 2 us, a fault 12. That is what can only be read and is in memory (a
- * program's text), and small regions that can be written (its data). */
+ * program's text), and small regions that can be written (its data, its heap). New zeros anywhere may be for later, and the orders of a program that runs cost
+ * a change to its agent and back, 20 us: they wait for the first touch. */
 static void map_at_once(struct vm_space *space, uint32_t options, struct range range, const struct region *model)
 {
     page_t pages = range.end - range.start;
@@ -104,6 +105,8 @@ static void map_at_once(struct vm_space *space, uint32_t options, struct range r
     } else if (model->cache != NULL && !(options & K_WRITABLE)) {
         if (mapping_reserve(LARGE) == K_OK)
             page_map_present(region_find(space, range.start), range.start, pages < LARGE ? range.end : range.start + LARGE);
+    } else if (model->cache == NULL && options & K_ANYWHERE) {
+        return;
     } else if (options & K_WRITABLE && model->object != NULL && frame_available_count() > PLENTY && pages <= (model->cache == NULL ? SMALL : SMALL_COPY)) {
         populate(space, range, model->cache == NULL ? SMALL_FIRST : SMALL_COPY);
     }
