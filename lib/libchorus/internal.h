@@ -55,6 +55,9 @@ typedef int64_t libc_handler(struct libc_call *call);
 #include "linux.def"
 #undef LIBC_CALL
 
+/* What a clock of Linux says, ns. K_EINVAL: there is no such clock. */
+int libc_clock_read(uint64_t clock, KnTime *now);
+
 /* The negative errno for a negative status; other values as they are. */
 int64_t libc_result(int64_t status);
 

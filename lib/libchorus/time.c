@@ -17,7 +17,7 @@ bool libc_time_in(const struct timespec *from, KnTime *to)
     return true;
 }
 
-static int clock_read(uint64_t clock, KnTime *now)
+int libc_clock_read(uint64_t clock, KnTime *now)
 {
     KnThreadTimes times;
     int status;
@@ -45,7 +45,7 @@ int64_t libc_clock_gettime(struct libc_call *call)
 {
     struct timespec *to = (struct timespec *)call->arg[1];
     KnTime now;
-    int status = clock_read((uint32_t)call->arg[0], &now);
+    int status = libc_clock_read((uint32_t)call->arg[0], &now);
     if (status != K_OK)
         return libc_result(status);
     to->tv_sec = now / SECOND;
@@ -57,7 +57,7 @@ int64_t libc_clock_getres(struct libc_call *call)
 {
     struct timespec *to = (struct timespec *)call->arg[1];
     KnTime now;
-    int status = clock_read((uint32_t)call->arg[0], &now);
+    int status = libc_clock_read((uint32_t)call->arg[0], &now);
     if (status != K_OK)
         return libc_result(status);
     if (to != NULL) {
@@ -128,7 +128,7 @@ int64_t libc_clock_nanosleep(struct libc_call *call)
         return -EINVAL;
     if (!(call->arg[1] & TIMER_ABSTIME))
         return sleep_for(until, (struct timespec *)call->arg[3]);
-    int status = clock_read((uint32_t)call->arg[0], &now);
+    int status = libc_clock_read((uint32_t)call->arg[0], &now);
     if (status != K_OK)
         return libc_result(status);
     return until > now ? sleep_for(until - now, NULL) : 0;
