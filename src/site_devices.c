@@ -17,6 +17,7 @@
 #include <devices/clock_device.h>
 #include <devices/device.h>
 #include <devices/io_pool.h>
+#include <devices/io_ring.h>
 #include <devices/virtio_blk.h>
 #include <devices/virtio_console.h>
 #include <devices/virtio_rng.h>
@@ -49,6 +50,7 @@ struct site_device {
 static struct {
     struct bus *bus;
     struct io_pool *pool;
+    struct io_ring *ring; /* NULL: the host does not allow it */
     struct site_device devices[DEVICES_MOST];
     unsigned count;
     struct device *console;
@@ -166,6 +168,15 @@ static void bus_ready(void *cookie, uint32_t events)
 
 static void wake(void *cookie) { host_post(run_bus, cookie); }
 
+static struct io_ring *ring_of(const struct disk_image *image)
+{
+    int descriptors[2];
+    unsigned count = disk_image_descriptors(image, descriptors);
+    struct io_ring *ring = io_ring_create(site.bus, descriptors, count);
+    host_log(1, "disks: what would wait goes by %s", ring != NULL ? "io_uring" : "a pool of threads (the host allows no io_uring)");
+    return ring;
+}
+
 bool site_devices_start(const struct site_devices_options *options)
 {
     site.bus = bus_create(wake, NULL);
@@ -174,6 +185,7 @@ bool site_devices_start(const struct site_devices_options *options)
         fprintf(stderr, "chorus: devices: %s\n", strerror(errno));
         return false;
     }
+    site.ring = ring_of(options->root);
     struct virtio_console_backing backing = {
         .terminal_in = options->terminal_in, .terminal_out = options->terminal_out,
         .columns = options->columns, .rows = options->rows,
@@ -181,7 +193,7 @@ bool site_devices_start(const struct site_devices_options *options)
         .escape = options->escape, .cookie = options->cookie};
     site.console = virtio_console_create("console0", &services, site.bus, site.pool, &backing);
     return add(site.console, "console") &&
-           add(virtio_blk_create("disk0", &services, site.bus, site.pool, options->root), "disk") &&
+           add(virtio_blk_create("disk0", &services, site.bus, site.pool, site.ring, options->root), "disk") &&
            add(virtio_rng_create("entropy0", &services), "entropy") && add(clock_device_create("clock0", &services), "clock");
 }
 
@@ -206,6 +218,7 @@ void site_devices_stop(void)
     }
     if (site.bus != NULL)
         hostarch_unwatch(bus_descriptor(site.bus));
+    io_ring_destroy(site.ring);
     io_pool_destroy(site.pool);
     bus_destroy(site.bus);
     memset(&site, 0, sizeof site);

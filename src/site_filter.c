@@ -27,7 +27,7 @@ static const unsigned allowed[] = {
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2, SYS_pwritev2, SYS_lseek, SYS_fsync,
     SYS_fdatasync, SYS_fallocate, SYS_ftruncate, SYS_openat, SYS_close, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_fcntl, SYS_ioctl, SYS_unlink, SYS_unlinkat,
     SYS_rmdir, SYS_getdents64, SYS_readlink, SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_recvmsg, SYS_sendmsg, SYS_getsockopt, SYS_shutdown, SYS_access,
-    SYS_splice, SYS_tee, SYS_dup, SYS_sync_file_range, SYS_fadvise64,
+    SYS_splice, SYS_tee, SYS_dup, SYS_sync_file_range, SYS_fadvise64, SYS_io_uring_enter /* its ring is restricted: io_ring.h */,
     /* memory */
     SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap, SYS_brk, SYS_mlock, SYS_munlock,
     /* threads and signals of its own */

@@ -2,7 +2,7 @@
  *
  * A job is work (in a pool thread) and a completion (in the Nucleus thread, by the bus). The Nucleus
  * thread alone submits and cancels. Jobs start in the order of their submission; with several
- * threads they end in any order. This is the fallback behind which io_uring can be put.
+ * threads they end in any order. It is also what disks fall back on where there is no I/O ring.
  */
 #ifndef DEVICES_IO_POOL_H
 #define DEVICES_IO_POOL_H

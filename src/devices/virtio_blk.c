@@ -1,7 +1,8 @@
 /* virtio-blk: see virtio_blk.h.
  *
  * A request is parsed once, into ours. `request_step` does what is left of it, without waiting or
- * with; so the Nucleus thread begins it, and a pool thread goes on where it had to stop.
+ * with; so the Nucleus thread begins it. Where it would wait the ring makes the next transfer, and the
+ * Nucleus thread goes on after that; or, without a ring, a pool thread goes on where it had to stop.
  */
 #include "virtio_blk.h"
 
@@ -26,6 +27,8 @@ struct blk_request {
     unsigned ranges;
     struct virtio_blk_range range[RANGES_MAX];
     bool working;                           /* with the pool */
+    struct io_ring_transfer transfer;
+    struct iovec *pieces;                   /* of the transfer, while the ring has it */
     uint8_t status;
 };
 
@@ -35,6 +38,7 @@ struct virtio_blk {
     struct disk_image *image;
     struct bus *bus;
     struct io_pool *pool;
+    struct io_ring *ring;                   /* NULL: none */
     struct blk_request *under_way;
     struct blk_request *spare;              /* one kept, so that the usual case allocates nothing */
     struct bus_completion again;            /* go on with the queue later */
@@ -114,22 +118,27 @@ static uint8_t request_parse(struct blk_request *request)
 
 /* ---- doing it ---- */
 
-/* 0: all is transferred; else an error made negative, -EAGAIN: what is left would wait. */
-static int transfer_step(struct blk_request *request, bool may_wait)
+/* What is left to be transferred, at most VIRTIO_SPANS_MAX pieces of it. */
+static unsigned pieces_left(struct blk_request *request, struct iovec *pieces)
 {
     bool in = request->type == VIRTIO_BLK_IN;
-    size_t before = in ? 0 : sizeof(struct virtio_blk_header);
-    struct device_span spans[VIRTIO_SPANS_MAX];
-    size_t bytes;
+    size_t bytes, before = in ? 0 : sizeof(struct virtio_blk_header);
 
     _Static_assert(sizeof(struct device_span) == sizeof(struct iovec)
                        && offsetof(struct device_span, length) == offsetof(struct iovec, iov_len),
                    "a span is an iovec");
+    return chain_spans(&request->chain, in, before + request->done, request->length - request->done,
+                       (struct device_span *)pieces, VIRTIO_SPANS_MAX, &bytes);
+}
+
+/* 0: all is transferred; else an error made negative, -EAGAIN: what is left would wait. */
+static int transfer_step(struct blk_request *request, bool may_wait)
+{
+    bool in = request->type == VIRTIO_BLK_IN;
+    struct iovec pieces[VIRTIO_SPANS_MAX];
+
     while (request->done < request->length) {
-        unsigned count = chain_spans(&request->chain, in, before + request->done,
-                                     request->length - request->done, spans, VIRTIO_SPANS_MAX,
-                                     &bytes);
-        const struct iovec *pieces = (const struct iovec *)spans;
+        unsigned count = pieces_left(request, pieces);
         uint64_t offset = request->offset + request->done;
         int64_t moved = in ? disk_image_read(request->blk->image, offset, pieces, count, may_wait)
                            : disk_image_write(request->blk->image, offset, pieces, count, may_wait);
@@ -181,7 +190,9 @@ static bool request_step(struct blk_request *request, bool may_wait)
         error = id_step(request);
         break;
     case VIRTIO_BLK_FLUSH:
-        error = may_wait ? disk_image_flush(request->blk->image) : -EAGAIN;
+        error = may_wait || disk_image_sync_descriptor(request->blk->image) < 0
+                    ? disk_image_flush(request->blk->image)
+                    : -EAGAIN;
         break;
     default:
         error = may_wait ? ranges_step(request) : -EAGAIN;
@@ -218,6 +229,7 @@ static void request_enter(struct virtio_blk *blk, struct blk_request *request)
     request->done = request->length = 0;
     request->ranges = 0;
     request->working = false;
+    request->pieces = NULL;
     request->next = blk->under_way;
     request->link = &blk->under_way;
     if (request->next != NULL)
@@ -248,10 +260,9 @@ static void job_work(struct io_job *job)
 
 static void queue_work(struct virtio_blk *blk);
 
-static void job_done(struct io_job *job)
+/* A request that had to wait is done: answer, and look for more. */
+static void request_answer(struct blk_request *request)
 {
-    struct blk_request *request = (struct blk_request *)((char *)job
-                                                         - offsetof(struct blk_request, job));
     struct virtio_blk *blk = request->blk;
 
     request_finish(request);
@@ -259,16 +270,99 @@ static void job_done(struct io_job *job)
     queue_work(blk);
 }
 
-static void request_begin(struct blk_request *request)
+static void job_done(struct io_job *job)
 {
-    request->status = request_parse(request);
-    if (request->status != VIRTIO_BLK_OK || request_step(request, false)) {
-        request_finish(request);
-        return;
-    }
+    request_answer((struct blk_request *)((char *)job - offsetof(struct blk_request, job)));
+}
+
+static void request_to_pool(struct blk_request *request)
+{
     request->job = (struct io_job){ .work = job_work, .done = job_done };
     request->working = true;
     io_pool_submit(request->blk->pool, &request->job);
+}
+
+/* ---- by the ring ---- */
+
+static bool request_to_ring(struct blk_request *request);
+
+static void request_go_on(struct blk_request *request)
+{
+    if (request_step(request, false))
+        request_answer(request);
+    else if (!request_to_ring(request))
+        request_to_pool(request);
+}
+
+/* The ring has made the transfer, or cannot now; the pool can. */
+static void ring_done(struct io_ring_transfer *transfer, int64_t result)
+{
+    struct blk_request *request = (struct blk_request *)((char *)transfer
+                                                         - offsetof(struct blk_request, transfer));
+    bool write = transfer->kind == IO_RING_WRITE;
+
+    free(request->pieces);
+    request->pieces = NULL;
+    if (result == -EAGAIN || result == -EINTR || result == -ECANCELED || result == -ENOMEM) {
+        request_to_pool(request);
+        return;
+    }
+    if (transfer->kind != IO_RING_SYNC)
+        result = disk_image_part_done(request->blk->image, write, transfer->offset, result);
+    if (result < 0 || transfer->kind == IO_RING_SYNC) {
+        request->status = result < 0 ? VIRTIO_BLK_IOERR : VIRTIO_BLK_OK;
+        request_answer(request);
+        return;
+    }
+    request->done += (uint64_t)result;
+    request_go_on(request);
+}
+
+/* Fill in the transfer that comes next; false: this is nothing for the ring. */
+static bool transfer_prepare(struct blk_request *request)
+{
+    struct io_ring_transfer *transfer = &request->transfer;
+    struct disk_image *image = request->blk->image;
+    struct iovec pieces[VIRTIO_SPANS_MAX];
+    bool write = request->type == VIRTIO_BLK_OUT;
+
+    *transfer = (struct io_ring_transfer){ .done = ring_done };
+    if (request->type == VIRTIO_BLK_FLUSH) {
+        transfer->kind = IO_RING_SYNC;
+        transfer->descriptor = disk_image_sync_descriptor(image);
+        return transfer->descriptor >= 0;
+    }
+    if (request->type != VIRTIO_BLK_IN && !write)
+        return false;
+    unsigned count = pieces_left(request, pieces);
+    request->pieces = malloc(count * sizeof *pieces);
+    if (request->pieces == NULL)
+        return false;
+    transfer->kind = write ? IO_RING_WRITE : IO_RING_READ;
+    transfer->offset = request->offset + request->done;
+    transfer->pieces = request->pieces;
+    transfer->descriptor = disk_image_part(image, write, transfer->offset, pieces, count,
+                                           request->pieces, &transfer->count);
+    return transfer->descriptor >= 0;
+}
+
+static bool request_to_ring(struct blk_request *request)
+{
+    if (request->blk->ring != NULL && transfer_prepare(request)
+        && io_ring_submit(request->blk->ring, &request->transfer))
+        return true;
+    free(request->pieces);
+    request->pieces = NULL;
+    return false;
+}
+
+static void request_begin(struct blk_request *request)
+{
+    request->status = request_parse(request);
+    if (request->status != VIRTIO_BLK_OK || request_step(request, false))
+        request_finish(request);
+    else if (!request_to_ring(request))
+        request_to_pool(request);
 }
 
 static bool chain_is_request(struct virtio_blk *blk, const struct virtio_chain *chain)
@@ -324,7 +418,7 @@ static void blk_notify(struct virtio_device *device, unsigned queue)
     queue_work(blk_of(device));
 }
 
-/* What the pool has not begun is dropped; what it works on comes back by job_done. */
+/* What the pool has not begun is dropped; what it works on, and what the ring has, comes back when it is done. */
 static void blk_stop(struct virtio_device *device)
 {
     struct virtio_blk *blk = blk_of(device);
@@ -370,7 +464,8 @@ static const struct virtio_model blk_model = {
 };
 
 struct device *virtio_blk_create(const char *name, const struct device_services *services,
-                                 struct bus *bus, struct io_pool *pool, struct disk_image *image)
+                                 struct bus *bus, struct io_pool *pool, struct io_ring *ring,
+                                 struct disk_image *image)
 {
     struct virtio_blk *blk = calloc(1, sizeof *blk);
 
@@ -381,6 +476,7 @@ struct device *virtio_blk_create(const char *name, const struct device_services 
     blk->image = image;
     blk->bus = bus;
     blk->pool = pool;
+    blk->ring = ring;
     blk->again.done = again;
     blk->config = (struct virtio_blk_config){
         .capacity = disk_image_size(image) / DISK_SECTOR,

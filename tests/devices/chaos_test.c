@@ -89,7 +89,7 @@ Test(chaos, random_requests_to_a_disk_do_no_harm)
     int file = mkstemp(path);
     cr_assert_eq(ftruncate(file, 1 << 20), 0);
     struct disk_image *image = disk_image_open(path, DISK_IMAGE_SNAPSHOT, reason, sizeof reason);
-    struct device *disk = virtio_blk_create("disk0", &fake_services, fake_bus, fake_pool, image);
+    struct device *disk = virtio_blk_create("disk0", &fake_services, fake_bus, fake_pool, NULL, image);
 
     for (int round = 0; round < 1500; round++)
         round_of_chaos(disk, 1);

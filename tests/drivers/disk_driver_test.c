@@ -33,7 +33,7 @@ static void begin(enum disk_image_mode mode)
     close(file);
     struct disk_image *image = disk_image_open(path, mode, reason, sizeof reason);
     cr_assert_not_null(image, "%s", reason);
-    device = virtio_blk_create("disk0", &host_services, host_bus, host_pool, image);
+    device = virtio_blk_create("disk0", &host_services, host_bus, host_pool, NULL, image);
     host_registers(&registers, device);
     cr_assert(disk_begin(&disk, &registers, host_memory));
 }
