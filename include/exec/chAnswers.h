@@ -27,6 +27,13 @@ typedef struct KnAnswers {
     uint64_t fraction;    /* and so many 2^-32 ns; */
     uint64_t rate;        /* a tick is so many 2^-32 ns */
     int64_t day;          /* univTime less sysTime, ns */
+
+    /* For system-call instructions that were rewritten into jumps: the gate's second entry. rax the number, arguments where Linux has them, r11 where
+     * to go on afterwards. All but rax, rcx and r11 is preserved; nothing is written below rsp. It must not be entered by a thread that has set
+     * a gs base of its own: the entry is only good if gateMail and the gs base's high half, bytes reversed, add up to 0 in 32 bits. */
+    uint64_t gateSyscall; /* address */
+    uint32_t gateMail;
+    uint32_t unused;
 } KnAnswers;
 
 /* sysTime when the counter is <counter>, by a consistent KnAnswers. */

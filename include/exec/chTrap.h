@@ -43,7 +43,7 @@ typedef struct KnTrapMsg {
     uint64_t cookie; /* of the thread, see KnThreadStart */
     KnUniqueId actor;
     KnThreadLid thread;
-    uint32_t code; /* what the machine adds: an exception's subcode (the host's si_code) */
+    uint32_t code; /* what the machine adds: an exception's subcode (the host's si_code); 1 for a system call that came by the gate (<exec/chAnswers.h>) */
 } KnTrapMsg;
 
 /* What to do with the thread: the annex of the reply. */

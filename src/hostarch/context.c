@@ -1,7 +1,7 @@
 /* context.c: the machine state of threads: where it is, how it moves, what can be seen of it.
  *
  * A thread that trapped leaves its state in its stub thread's area: in the frame that the host built on the signal stack (IN_FRAME), in the mail box after a
- * call by the gate (IN_GATE), or in the resume frame that the Nucleus wrote and the stub could not finish loading (IN_RESUME). It is copied from there only
+ * call by the gate (IN_GATE; IN_SYSCALL for a Linux call, whose extended state is in the resume frame's place), or in the resume frame that the Nucleus wrote and the stub could not finish loading (IN_RESUME). It is copied from there only
  * when somebody else is to run on that stub, or looks. All of it is in the actor's reach: it is read once, and nothing in it is believed that could hurt
  * anybody but the actor itself; no pointer in it is followed.
  */
@@ -92,7 +92,7 @@ static uint8_t *frame_of(struct stub *stub)
 }
 static uint8_t *xstate_of(struct stub *stub)
 {
-    return stub->where == IN_RESUME ? (uint8_t *)stub->area + RESUME_XSTATE : (uint8_t *)stub->area + machine.xstate_offset;
+    return stub->where != IN_FRAME ? (uint8_t *)stub->area + RESUME_XSTATE : (uint8_t *)stub->area + machine.xstate_offset;
 }
 
 static void read_gate(struct stub *stub, struct gate_registers *gate)
@@ -108,14 +108,53 @@ static void read_gate(struct stub *stub, struct gate_registers *gate)
     gate->fcw = (uint16_t)box_read(stub, BOX_FCW);
 }
 
+static uint64_t read_base(struct stub *stub)
+{
+    uint64_t base = box_read64(stub, BOX_FSBASE);
+    return base < ADDRESS_END ? base : 0;
+}
+
 static void read_bases(struct stub *stub, struct host_context *context)
 {
-    context->fs_base = box_read64(stub, BOX_FSBASE);
-    if (context->fs_base >= ADDRESS_END)
-        context->fs_base = 0;
+    context->fs_base = read_base(stub);
     uint64_t gs = box_read64(stub, BOX_GSBASE);
     context->own_gs = gs != stub->area_address;
     context->gs_base = context->own_gs && gs < ADDRESS_END ? gs : 0;
+}
+
+/* The flags of arithmetic, as lahf and seto gave them. The others are as the ABI has them at a call. */
+static uint64_t flags_of_syscall(struct stub *stub)
+{
+    uint32_t saved = box_read(stub, BOX_FLAGS);
+    return (saved >> 8 & 0xd5) | (saved & 1) << 11 | FLAGS_FIXED;
+}
+
+static uint64_t ip_of_syscall(struct stub *stub)
+{
+    uint64_t ip = box_read64(stub, BOX_RIP);
+    return ip < ADDRESS_END ? ip : ADDRESS_NOWHERE;
+}
+
+static const struct {
+    unsigned uc, box;
+} in_syscall[] = {
+    {UC_RAX, BOX_NUMBER}, {UC_RDI, BOX_ARG0}, {UC_RSI, BOX_ARG1}, {UC_RDX, BOX_ARG2}, {UC_R10, BOX_ARG3}, {UC_R8, BOX_ARG4}, {UC_R9, BOX_ARG5}, {UC_RSP, BOX_RSP},
+    {UC_RBX, BOX_RBX},    {UC_RBP, BOX_RBP},  {UC_R12, BOX_R12},  {UC_R13, BOX_R13},  {UC_R14, BOX_R14},  {UC_R15, BOX_R15},
+};
+
+/* As after a system-call instruction: rcx and r11 are what it makes of them. */
+static void read_syscall(struct stub *stub, struct host_context *context)
+{
+    make_full(context);
+    for (size_t i = 0; i < sizeof in_syscall / sizeof *in_syscall; i++)
+        set_field(context->uc, in_syscall[i].uc, box_read64(stub, in_syscall[i].box));
+    uint64_t ip = ip_of_syscall(stub), flags = flags_of_syscall(stub);
+    set_field(context->uc, UC_RIP, ip);
+    set_field(context->uc, UC_RCX, ip);
+    set_field(context->uc, UC_FLAGS, flags);
+    set_field(context->uc, UC_R11, flags);
+    context->fs_base = read_base(stub);
+    context->own_gs = false;
 }
 
 void context_unload(struct host_context *context)
@@ -128,16 +167,18 @@ void context_unload(struct host_context *context)
         return;
     if (stub->where == IN_GATE) {
         read_gate(stub, &context->gate);
-        context->fs_base = box_read64(stub, BOX_FSBASE);
-        if (context->fs_base >= ADDRESS_END)
-            context->fs_base = 0;
+        context->fs_base = read_base(stub);
         context->own_gs = false;
         context->form = FORM_GATE;
     } else {
-        memcpy(context->uc, frame_of(stub), UC_SIZE);
+        if (stub->where == IN_SYSCALL) {
+            read_syscall(stub, context);
+        } else {
+            memcpy(context->uc, frame_of(stub), UC_SIZE);
+            read_bases(stub, context);
+        }
         memcpy(context->xstate, xstate_of(stub), machine.xstate_size);
         memcpy(context->xstate + 464, machine.xstate_initial + 464, 48); /* what the host says of the layout is not the actor's */
-        read_bases(stub, context);
         context->form = FORM_FULL;
     }
     stub->loaded = NULL;
@@ -223,6 +264,22 @@ static void take_call(struct stub *stub, struct host_context *context, struct ho
     trap->sp = 0;
 }
 
+/* The same trap as by the instruction, but for how it came. */
+static void take_gate_syscall(struct stub *stub, struct host_context *context, struct host_trap *trap)
+{
+    stub->where = IN_SYSCALL;
+    context->form = FORM_FULL;
+    context->trap_kind = K_TRAP_SYSCALL;
+    trap->kind = HOST_TRAP_SYSCALL;
+    trap->code = 1;
+    trap->number = box_read64(stub, BOX_NUMBER);
+    for (int i = 0; i < 6; i++)
+        trap->arg[i] = box_read64(stub, BOX_ARG0 + 8 * (unsigned)i);
+    trap->ip = ip_of_syscall(stub);
+    trap->sp = box_read64(stub, BOX_RSP);
+    trap->flags = flags_of_syscall(stub);
+}
+
 static void take_system_call(const uint8_t *uc, struct host_trap *trap)
 {
     uint32_t arch;
@@ -300,6 +357,16 @@ bool context_take_trap(struct stub *stub, uint32_t request, struct host_trap *tr
         stub->where = IN_GATE;
         context->form = FORM_GATE;
         context->gate.result = box_read64(stub, BOX_NUMBER);
+        trap->kind = HOST_TRAP_PREEMPTED;
+        return true;
+    }
+    if (request == REQUEST_SYSCALL) {
+        take_gate_syscall(stub, context, trap);
+        return true;
+    }
+    if (request == REQUEST_SYSCALL_PREEMPTED) {
+        stub->where = IN_SYSCALL; /* the result is in the box, and goes where the number was */
+        context->form = FORM_FULL;
         trap->kind = HOST_TRAP_PREEMPTED;
         return true;
     }
@@ -407,6 +474,8 @@ void host_context_set_result(struct host_context *context, int64_t value)
         if (stub->where == IN_GATE) {
             context->gate.result = (uint64_t)value;
             box_write64(stub, BOX_NUMBER, (uint64_t)value);
+        } else if (stub->where == IN_SYSCALL) {
+            box_write64(stub, BOX_NUMBER, (uint64_t)value);
         } else {
             set_field(frame_of(stub), UC_RAX, (uint64_t)value);
         }
@@ -430,7 +499,7 @@ void host_context_divert(struct host_context *context, vaddr_t handler, vaddr_t 
 {
     struct stub *stub = context->home;
     uint8_t *uc = context->uc;
-    if (stub != NULL && stub->loaded == context && stub->where != IN_GATE)
+    if (stub != NULL && stub->loaded == context && (stub->where == IN_FRAME || stub->where == IN_RESUME))
         uc = frame_of(stub);
     else {
         context_unload(context);

@@ -85,8 +85,8 @@ static void start(int index, struct host_context *context)
         return;
     }
     context_load(context, stub);
-    uint32_t next = stub->where == IN_GATE ? COMMAND_RETURN : COMMAND_RESUME, command;
-    if (stub->where != IN_GATE) {
+    uint32_t next = stub->where == IN_GATE ? COMMAND_RETURN : stub->where == IN_SYSCALL ? COMMAND_SYSRET : COMMAND_RESUME, command;
+    if (next == COMMAND_RESUME) {
         arg_write(stub, ARG_FRAME, stub->area_address + (stub->where == IN_RESUME ? RESUME_FRAME : machine.frame_offset));
         arg_write(stub, ARG_FSBASE, box_read64(stub, BOX_FSBASE));
         arg_write(stub, ARG_GSBASE, box_read64(stub, BOX_GSBASE));

@@ -10,7 +10,15 @@
 #   to gate_ret            the answer is there, and the mail box still has all that was saved: the thread is "preempted on its way back".
 #   at gate_ret            all is loaded.
 #
-# A second entry, for system-call instructions that were rewritten into calls, will preserve all but rax, rcx and r11.
+# A second entry, gate_syscall, is for system-call instructions that were rewritten into jumps (docs/rewriting.md): rax the number, arguments where
+# Linux has them, r11 where to go on; all but rax, rcx and r11 is preserved. It uses no stack: what lies below rsp is the program's. Who jumps
+# here has seen that the gs base is ours. All registers and the extended state are in the area before it posts, so that the Nucleus sees a trap like
+# any other. A preemption here:
+#   before gate_sysret     it is noted, and the thread goes on: it is about to post, or has posted.
+#   to gate_sysret_jump    the answer is there, and the area still has all that was saved: "preempted on its way back".
+#   at gate_sysret_jump    all is loaded: it is as if the jump were done.
+#
+# An actor may come in anywhere here with any registers: it posts a request of its own making, as it could without the gate.
 
 #include "layout.h"
 
@@ -69,8 +77,10 @@ gate_posted:
 3:      mov     %eax, %ecx
         and     $COMMAND_MASK, %ecx
         cmp     $COMMAND_RETURN, %ecx
+        je      gate_return
+        cmp     $COMMAND_SYSRET, %ecx
         jne     4f
-        jmp     gate_return
+        jmp     gate_sysret
 4:      jmp     *gate_stub_other(%rip)
 5:      movl    $0, BOX_PEND(%rbx)
         jmp     *gate_stub_preempted(%rip)
@@ -87,13 +97,75 @@ gate_return:                                    # rbx the area
         mov     BOX_RBX(%rbx), %rbx
 gate_ret:
         ret
+
+        .balign 64
+gate_syscall:
+        mov     %rax, %gs:BOX_NUMBER
+        lahf
+        seto    %al
+        mov     %eax, %gs:BOX_FLAGS
+        mov     %r11, %gs:BOX_RIP
+        mov     %rdi, %gs:BOX_ARG0
+        mov     %rsi, %gs:BOX_ARG1
+        mov     %rdx, %gs:BOX_ARG2
+        mov     %r10, %gs:BOX_ARG3
+        mov     %r8, %gs:BOX_ARG4
+        mov     %r9, %gs:BOX_ARG5
+        mov     %rsp, %gs:BOX_RSP
+        mov     %rbx, %gs:BOX_RBX
+        mov     %rbp, %gs:BOX_RBP
+        mov     %r12, %gs:BOX_R12
+        mov     %r13, %gs:BOX_R13
+        mov     %r14, %gs:BOX_R14
+        mov     %r15, %gs:BOX_R15
+        rdfsbase %rax
+        mov     %rax, %gs:BOX_FSBASE
+        mov     $-1, %eax
+        mov     %eax, %edx
+        xsave64 %gs:RESUME_XSTATE
+        rdgsbase %r11
+        sub     gate_areas(%rip), %r11
+        shr     $(AREA_SHIFT - 7), %r11
+        add     gate_args(%rip), %r11
+        mov     ARG_WORD(%r11), %r11
+        mov     (%r11), %r11d
+        mov     $REQUEST_SYSCALL, %r10d
+        xchg    %r10d, %gs:BOX_REQUEST
+        jmp     gate_posted
+5:      movl    $0, BOX_PEND(%rbx)
+        jmp     *gate_stub_sys_preempted(%rip)
+gate_sysret:                                    # rbx the area
+        cmpl    $0, BOX_PEND(%rbx)
+        jne     5b
+        mov     BOX_FLAGS(%rbx), %eax
+        add     $0x7f, %al                      # overflow, or not
+        sahf
+        mov     BOX_RIP(%rbx), %r11
+        mov     BOX_ARG0(%rbx), %rdi
+        mov     BOX_ARG1(%rbx), %rsi
+        mov     BOX_ARG2(%rbx), %rdx
+        mov     BOX_ARG3(%rbx), %r10
+        mov     BOX_ARG4(%rbx), %r8
+        mov     BOX_ARG5(%rbx), %r9
+        mov     BOX_RSP(%rbx), %rsp
+        mov     BOX_RBP(%rbx), %rbp
+        mov     BOX_R12(%rbx), %r12
+        mov     BOX_R13(%rbx), %r13
+        mov     BOX_R14(%rbx), %r14
+        mov     BOX_R15(%rbx), %r15
+        mov     BOX_NUMBER(%rbx), %rax
+        mov     BOX_RBX(%rbx), %rbx
+gate_sysret_jump:
+        jmp     *%r11
         .balign 8
         .globl  gate_areas, gate_args
+        .globl  gate_syscall, gate_sysret, gate_sysret_jump, gate_stub_sys_preempted
 gate_areas:             .quad 0                 # filled in by the boot
 gate_args:              .quad 0
 gate_words:             .quad 0
 gate_stub_wait:         .quad 0
 gate_stub_other:        .quad 0
 gate_stub_preempted:    .quad 0
+gate_stub_sys_preempted: .quad 0
 gate_end:
         .section .note.GNU-stack, "", @progbits

@@ -65,6 +65,8 @@
 #define BOX_FSBASE 0x88
 #define BOX_GSBASE 0x90
 #define BOX_SIGNAL 0x98 /* u32: of a stub fault */
+#define BOX_FLAGS 0xa0  /* u32: gate, a system call: second byte the low flags, first byte the overflow flag */
+#define BOX_RIP 0xa8    /* gate, a system call: where it returns to */
 #define BOX_ASLEEP 0xc0 /* u32 */
 #define BOX_ACK 0xc4    /* u32: preemptions that arrived */
 #define BOX_PEND 0xc8   /* u32: one arrived in the stub's own code */
@@ -77,6 +79,8 @@
 #define REQUEST_CALL_PREEMPTED 65 /* the call is answered, its thread was preempted on the way back */
 #define REQUEST_STUB_FAULT 66
 #define REQUEST_RESET 67 /* the thread is as if newborn; a hint: reuse.c asks the host */
+#define REQUEST_SYSCALL 68 /* a system call by the gate: registers in the box, extended state at RESUME_XSTATE */
+#define REQUEST_SYSCALL_PREEMPTED 69 /* as REQUEST_CALL_PREEMPTED */
 
 /* In the order pages. */
 #define ORDER_WORD 0x00      /* address of the agent's word */
@@ -108,6 +112,7 @@
 #define COMMAND_RETURN 2 /* from the gate */
 #define COMMAND_WAKE 3   /* another, then sleep */
 #define COMMAND_AGENT 4  /* then ARG_NEXT */
+#define COMMAND_SYSRET 5  /* from the gate, to a system call */
 #define COMMAND_STEP 8
 
 /* In the words: at 0 what the Nucleus does: 0 it polls; else it must be woken, and, with the second value, a stub that woke it sleeps at

@@ -26,7 +26,7 @@ enum stub_state {
     STUB_RUNNING,
     STUB_LOST    /* was running, its CPU was taken away without its answer */
 };
-enum loaded_in { IN_FRAME, IN_RESUME, IN_GATE };
+enum loaded_in { IN_FRAME, IN_RESUME, IN_GATE, IN_SYSCALL };
 
 struct stub {
     struct process *process;

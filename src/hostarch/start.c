@@ -30,7 +30,9 @@ _Static_assert(K_ANSWERS == GATE + ANSWERS_OFFSET && K_VDSO == GATE + VDSO_OFFSE
 extern const char stub_begin[], stub_end[], stub_handler[], stub_ready[], agent_entry[], stub_gate_wait[], stub_gate_other[], stub_post_preempted[];
 extern const char gate_return_address[], gate_posted_offset[], gate_tail_offset[], gate_ret_offset[];
 extern const char gate_begin[], gate_end[], gate_posted[], gate_return[], gate_ret[], gate_areas[], gate_args[], gate_words[];
-extern const char gate_stub_wait[], gate_stub_other[], gate_stub_preempted[];
+extern const char gate_stub_wait[], gate_stub_other[], gate_stub_preempted[], gate_stub_sys_preempted[], stub_post_sys_preempted[];
+extern const char gate_syscall[], gate_sysret[], gate_sysret_jump[];
+extern const char gate_sysret_address[], gate_syscall_offset[], gate_sysret_offset[], gate_sysret_jump_offset[];
 extern const char __start_birth[], __stop_birth[];
 extern const unsigned char vdso_image[];
 extern const size_t vdso_image_size;
@@ -154,6 +156,10 @@ static void make_pages(void)
     fill(stub_begin, machine.code_at, gate_posted_offset, (uint64_t)(gate_posted - gate_begin));
     fill(stub_begin, machine.code_at, gate_tail_offset, (uint64_t)(gate_return - gate_begin));
     fill(stub_begin, machine.code_at, gate_ret_offset, (uint64_t)(gate_ret - gate_begin));
+    fill(stub_begin, machine.code_at, gate_sysret_address, GATE + (uint64_t)(gate_sysret - gate_begin));
+    fill(stub_begin, machine.code_at, gate_syscall_offset, (uint64_t)(gate_syscall - gate_begin));
+    fill(stub_begin, machine.code_at, gate_sysret_offset, (uint64_t)(gate_sysret - gate_begin));
+    fill(stub_begin, machine.code_at, gate_sysret_jump_offset, (uint64_t)(gate_sysret_jump - gate_begin));
     memcpy(machine.memory + machine.gate_at, gate_begin, (size_t)(gate_end - gate_begin));
     fill(gate_begin, machine.gate_at, gate_areas, base + AREA_OFFSET);
     fill(gate_begin, machine.gate_at, gate_args, base + ORDER_OFFSET + ORDER_ARGS);
@@ -161,6 +167,10 @@ static void make_pages(void)
     fill(gate_begin, machine.gate_at, gate_stub_wait, STUB(stub_gate_wait));
     fill(gate_begin, machine.gate_at, gate_stub_other, STUB(stub_gate_other));
     fill(gate_begin, machine.gate_at, gate_stub_preempted, STUB(stub_post_preempted));
+    fill(gate_begin, machine.gate_at, gate_stub_sys_preempted, STUB(stub_post_sys_preempted));
+    KnAnswers *answers = (KnAnswers *)(machine.memory + machine.gate_at + ANSWERS_OFFSET);
+    answers->gateSyscall = GATE + (uint64_t)(gate_syscall - gate_begin);
+    answers->gateMail = -__builtin_bswap32((uint32_t)(base >> 32));
     memcpy(machine.memory + machine.gate_at + VDSO_OFFSET, vdso_image, vdso_image_size);
     memcpy(machine.memory + machine.setup_at, __start_birth, (size_t)(__stop_birth - __start_birth));
 

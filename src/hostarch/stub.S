@@ -21,7 +21,7 @@
         .section .stub, "ax", @progbits
         .balign 4096
         .globl stub_begin, stub_handler, stub_ready, stub_gate_wait, stub_gate_other, stub_wait_ip, stub_wake_ip
-        .globl stub_post_preempted
+        .globl stub_post_preempted, stub_post_sys_preempted
         .globl agent_entry, agent_mmap_ip, agent_munmap_ip, agent_mprotect_ip, agent_pwrite_ip, agent_futex_ip, stub_end
 stub_begin:
         .set    ORDERS, stub_begin + ORDER_OFFSET
@@ -161,6 +161,8 @@ carry_out:
         je      wake_other
         cmp     $COMMAND_AGENT, %eax
         je      run_agent
+        cmp     $COMMAND_SYSRET, %eax
+        je      return_to_system_call
         jmp     spin                    # no such command: wait for another
 wake_other:
         mov     ARG_WAKE(%r13), %rdi
@@ -182,6 +184,9 @@ run_agent:
         jmp     carry_out
 return_from_gate:
         mov     gate_return_address(%rip), %rax
+        jmp     *%rax
+return_to_system_call:
+        mov     gate_sysret_address(%rip), %rax
         jmp     *%rax
 
 # --- resume a thread ----------------------------------------------------------------------------------------------------------------------
@@ -233,6 +238,8 @@ stub_fault:
 in_gate:
         cmp     $SIGNAL_PREEMPT, %edi
         jne     trap                    # a bad stack pointer and the like: an ordinary fault
+        cmp     gate_syscall_offset(%rip), %rax
+        jae     in_gate_syscall
         cmp     gate_posted_offset(%rip), %rax
         jae     1f
         movq    $GATE, UC_RIP(%rdx)     # not yet posted: start again from its beginning
@@ -250,6 +257,21 @@ stub_post_preempted:                    # answered; from the gate, rbx set
         mov     %rax, BOX_FSBASE(%rbx)
         mov     $REQUEST_CALL_PREEMPTED, %edi
         jmp     post
+in_gate_syscall:
+        cmp     gate_sysret_jump_offset(%rip), %rax
+        je      2f
+        incl    BOX_ACK(%rbx)
+        cmp     gate_sysret_offset(%rip), %rax
+        jae     1f
+        movl    $1, BOX_PEND(%rbx)      # about to post, or waiting for the answer
+        jmp     go_back
+1:      movl    $0, BOX_PEND(%rbx)
+stub_post_sys_preempted:                # answered; from the gate, rbx set
+        mov     $REQUEST_SYSCALL_PREEMPTED, %edi
+        jmp     post
+2:      mov     UC_R11(%rdx), %rax      # the jump is as good as done
+        mov     %rax, UC_RIP(%rdx)
+        jmp     ordinary
 
 # --- from the gate: it has posted and spun, ebp is the last word seen, rbx the area ----------------------------------------------------------
 stub_gate_wait:                         # nothing came, or the Nucleus must be woken: eax != 0
@@ -351,9 +373,14 @@ agent_futex_ip:
 # --- constants that the boot fills in, before the page becomes read only -----------------------------------------------------------------------
         .balign 8
         .globl  gate_return_address, gate_posted_offset, gate_tail_offset, gate_ret_offset
+        .globl  gate_sysret_address, gate_syscall_offset, gate_sysret_offset, gate_sysret_jump_offset
 gate_return_address:    .quad 0
 gate_posted_offset:     .quad 0
 gate_tail_offset:       .quad 0
 gate_ret_offset:        .quad 0
+gate_sysret_address:    .quad 0
+gate_syscall_offset:    .quad 0
+gate_sysret_offset:     .quad 0
+gate_sysret_jump_offset: .quad 0
 stub_end:
         .section .note.GNU-stack, "", @progbits

@@ -20,6 +20,7 @@ PIECE(user_gate)
 PIECE(user_count)
 PIECE(user_state)
 PIECE(user_touch)
+PIECE(user_rewritten)
 PIECE(user_32bit)
 PIECE(user_lurk)
 PIECE(user_trapped)
@@ -402,6 +403,101 @@ Test(machine, frames_given_back_are_zeros)
     host_frames_touch(100, 2);
     for (size_t i = 0; i < 2 * PAGE_SIZE; i++)
         cr_assert_eq(((uint8_t *)host_frame_address(100))[i], 0);
+}
+
+/* --- system calls by the gate's second entry --- */
+
+_Static_assert(offsetof(KnAnswers, gateSyscall) == 0x30, "as user_rewritten has it");
+
+static void check_rewritten(const struct host_trap *trap, uint64_t cell)
+{
+    cr_assert_eq(trap->kind, HOST_TRAP_SYSCALL, "trap %d number %lu at %lx", trap->kind, trap->number, trap->ip);
+    cr_assert_eq(trap->code, 1);
+    cr_assert_eq(trap->number, 0x1234);
+    for (uint64_t a = 0; a < 6; a++)
+        cr_assert_eq(trap->arg[a], cell + a + 1);
+    cr_assert(trap->ip > TEXT && trap->ip < TEXT + (uint64_t)(user_rewritten_end - user_rewritten));
+}
+
+Test(machine, a_system_call_by_the_gate_is_a_trap_like_any_other_and_preserves_what_a_system_call_preserves)
+{
+    struct user user;
+    struct host_context *thread = USER(&user, user_rewritten, DATA);
+    for (uint64_t i = 0; i < 5000; i++) {
+        host_cpu_run((int)(i / 100) % host_cpu_count(), thread); /* it moves about */
+        struct host_trap *trap = next_trap();
+        check_rewritten(trap, DATA);
+        cr_assert_eq(data_of(&user)[0], i + 1);
+        cr_assert(i == 0 || data_of(&user)[1] == i + 99);
+        host_context_set_result(thread, (int64_t)i + 100);
+    }
+}
+
+Test(machine, the_state_of_a_thread_in_a_system_call_by_the_gate_is_as_after_the_instruction)
+{
+    struct user user;
+    KnThreadCtx registers;
+    struct host_context *thread = USER(&user, user_rewritten, DATA), *copy = add_thread(&user, 0, 1);
+    for (uint64_t i = 0; i < 100; i++) {
+        host_cpu_run(0, thread);
+        struct host_trap trap = *next_trap();
+        check_rewritten(&trap, DATA);
+        host_context_get(thread, &registers, NULL);
+        cr_assert_eq(registers.rip, trap.ip);
+        cr_assert_eq(registers.rsp, trap.sp);
+        cr_assert_eq(registers.rax, 0x1234);
+        cr_assert_eq(registers.rbx, DATA);
+        cr_assert_eq(registers.r15, DATA + 11);
+        cr_assert_eq(registers.rflags & 0x8c1, i % 2 ? 0x41 : 0x880, "%lx", registers.rflags);
+        host_context_copy(copy, thread); /* fork: the child goes on from there, its parent too */
+        host_context_set_result(copy, (int64_t)i + 1000);
+        host_context_set_result(thread, (int64_t)i + 2000);
+        host_cpu_run(0, copy);
+        check_rewritten(next_trap(), DATA);
+        cr_assert_eq(data_of(&user)[1], i + 1000);
+        data_of(&user)[0]--;
+    }
+}
+
+Test(machine, preemptions_in_the_middle_of_system_calls_by_the_gate_lose_nothing)
+{
+    struct user user;
+    struct host_context *threads[] = {USER(&user, user_rewritten, DATA), add_thread(&user, DATA + 64, 1)};
+    uint64_t calls[2] = {0, 0}, preempted = 0, random = 88172645463325252ull;
+    int cpus = host_cpu_count();
+    for (uint64_t i = 0; i < 40000; i++) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        unsigned which = random >> 8 & 1;
+        int cpu = (int)(random >> 16 & 0xff) % cpus;
+        host_cpu_run(cpu, threads[which]);
+        for (volatile unsigned wait = random >> 32 & 0xff; wait > 0; wait--)
+            ;
+        host_cpu_preempt(cpu);
+        struct host_trap *trap = next_trap();
+        cr_assert_eq(trap->context, threads[which]);
+        if (trap->kind == HOST_TRAP_PREEMPTED) {
+            preempted++;
+            continue;
+        }
+        check_rewritten(trap, DATA + which * 64);
+        cr_assert_eq(data_of(&user)[which * 8], ++calls[which]);
+        cr_assert(calls[which] == 1 || data_of(&user)[which * 8 + 1] == 5000 + calls[which] - 1);
+        host_context_set_result(threads[which], (int64_t)(5000 + calls[which]));
+    }
+    cr_assert(calls[0] > 100 && calls[1] > 100 && preempted > 100, "%lu and %lu calls, %lu preemptions", calls[0], calls[1], preempted);
+}
+
+Test(machine, a_restarted_system_call_by_the_gate_goes_back_to_the_instruction)
+{
+    struct user user;
+    KnThreadCtx registers;
+    struct host_context *thread = USER(&user, user_rewritten, DATA);
+    host_cpu_run(0, thread);
+    struct host_trap trap = *next_trap();
+    host_context_restart(thread, trap.number);
+    host_context_get(thread, &registers, NULL);
+    cr_assert_eq(registers.rip, trap.ip - 2);
+    cr_assert_eq(registers.rax, trap.number);
 }
 
 /* --- the clock and the answer page --- */

@@ -148,6 +148,107 @@ user_count_end:
         ud2
 user_state_end:
 
+        piece   user_rewritten          # system calls by the gate's second entry, for ever; rdi: a cell, where calls are counted and the last result is stored.
+        mov     %rdi, %rbx              # What a system call preserves is checked around each: a difference ends in ud2
+1:      lea     1(%rbx), %rdi
+        lea     2(%rbx), %rsi
+        lea     3(%rbx), %rdx
+        lea     4(%rbx), %r10
+        lea     5(%rbx), %r8
+        lea     6(%rbx), %r9
+        lea     7(%rbx), %rbp
+        lea     8(%rbx), %r12
+        lea     9(%rbx), %r13
+        lea     10(%rbx), %r14
+        lea     11(%rbx), %r15
+        mov     %rbx, -8(%rsp)          # the red zone
+        mov     %rbx, -120(%rsp)
+        movq    %rbx, %xmm0
+        movq    %rbx, %xmm15
+        punpcklqdq %xmm15, %xmm15
+        movl    $0x3f80, -16(%rsp)      # another rounding
+        ldmxcsr -16(%rsp)
+        fninit
+        fld1
+        mov     $0x1234, %eax
+        mov     $0x7fffffff, %ecx
+        incq    (%rbx)
+        testq   $1, (%rbx)
+        jz      2f
+        add     $1, %ecx                # overflow, sign, no carry
+        lea     4f(%rip), %r11
+        jmp     *0x11030
+2:      or      $-1, %ecx
+        add     $1, %ecx                # carry, zero, no overflow
+        lea     3f(%rip), %r11
+        jmp     *0x11030
+3:      jnc     9f
+        jnz     9f
+        jo      9f
+        js      9f
+        jmp     5f
+4:      jc      9f
+        jz      9f
+        jno     9f
+        jns     9f
+5:      mov     %rax, 8(%rbx)
+        sub     %rbx, %rdi
+        cmp     $1, %rdi
+        jne     9f
+        sub     %rbx, %rsi
+        cmp     $2, %rsi
+        jne     9f
+        sub     %rbx, %rdx
+        cmp     $3, %rdx
+        jne     9f
+        sub     %rbx, %r10
+        cmp     $4, %r10
+        jne     9f
+        sub     %rbx, %r8
+        cmp     $5, %r8
+        jne     9f
+        sub     %rbx, %r9
+        cmp     $6, %r9
+        jne     9f
+        sub     %rbx, %rbp
+        cmp     $7, %rbp
+        jne     9f
+        sub     %rbx, %r12
+        cmp     $8, %r12
+        jne     9f
+        sub     %rbx, %r13
+        cmp     $9, %r13
+        jne     9f
+        sub     %rbx, %r14
+        cmp     $10, %r14
+        jne     9f
+        sub     %rbx, %r15
+        cmp     $11, %r15
+        jne     9f
+        cmp     %rbx, -8(%rsp)
+        jne     9f
+        cmp     %rbx, -120(%rsp)
+        jne     9f
+        movq    %xmm0, %r12
+        cmp     %rbx, %r12
+        jne     9f
+        movhlps %xmm15, %xmm1
+        movq    %xmm1, %r12
+        cmp     %rbx, %r12
+        jne     9f
+        stmxcsr -16(%rsp)
+        mov     -16(%rsp), %ecx
+        and     $0xffc0, %ecx           # the exceptions seen do not matter
+        cmp     $0x3f80, %ecx
+        jne     9f
+        fstpl   -24(%rsp)
+        mov     $0x3ff0000000000000, %r12
+        cmp     %r12, -24(%rsp)
+        jne     9f
+        jmp     1b
+9:      ud2
+user_rewritten_end:
+
         piece   user_touch              # write to the page at rdi, then trap, for ever
 1:      movq    $7, (%rdi)
         mov     $39, %eax
