@@ -315,6 +315,7 @@ int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have)
 void cpu_drop_context(struct host_context *context)
 {
     list_remove(&context->stalled_link);
+    event_forget_context(context);
     for (int i = 0; i < machine.cpus; i++) {
         struct user_cpu *cpu = &machine.cpu[i];
         if (cpu->pending == context)

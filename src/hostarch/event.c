@@ -245,6 +245,21 @@ void event_queue_preempted(int cpu, struct host_context *context)
     event->trap.owner = context->owner;
 }
 
+/* The context is about to go: nobody is told of it any more. */
+void event_forget_context(struct host_context *context)
+{
+    LIST_FOR_EACH_SAFE(link, following, &machine_events)
+    {
+        struct machine_event *event = LIST_OWNER(link, struct machine_event, link);
+        bool is_lost = event->event.kind == HOST_EVENT_CPU_LOST && event->event.context == context;
+        bool is_trap = event->event.kind == HOST_EVENT_TRAP && event->event.trap.context == context;
+        if (!is_lost && !is_trap)
+            continue;
+        list_remove(link);
+        free(event);
+    }
+}
+
 static bool event_queue_take(struct host_event *event)
 {
     struct list *link = list_first(&machine_events);

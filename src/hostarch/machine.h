@@ -212,6 +212,7 @@ void liveness_audit(int64_t now);
 /* event.c */
 void event_queue_lost(int cpu, struct host_context *context);
 void event_queue_preempted(int cpu, struct host_context *context);
+void event_forget_context(struct host_context *context);
 void event_queue_dead(struct host_space *space, int code);
 void space_free(struct host_space *space);
 /* supervisor.c */
