@@ -110,6 +110,7 @@ int ipcSend(const KnMsgDesc *msg, int source, const KnIpcDest *dest);
 int ipcCall(const KnMsgDesc *msg, int source, const KnIpcDest *dest, KnMsgDesc *reply, KnTime delay);
 /* Waits at most <delay> ns. *portli: an LI or K_ANYENABLED; on return the LI of the port it came from. The message becomes
  * the thread's current one; an unanswered request that was current before and was not saved is answered with K_EDEAD.
+ * Of several threads that wait at a port the one that came last is served first.
  * Returns the size of the body. K_ETIMEOUT, K_EABORT, K_EUNKNOWN (no such port, or it went away). */
 int ipcReceive(KnMsgDesc *msg, int *portli, KnTime delay);
 /* Answer the current message, which is none afterwards. K_ENOMSG: there is none, or it awaits no reply. K_OK although the caller is gone: the reply

@@ -47,8 +47,11 @@ static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
         }
         /* It says that it spins. If it is about to sleep it looks once more; if it lies, the hop check wakes it. */
     } else {
-        arg_write(seat, ARG_WAKE, stub->word_address);
-        write_command(seat, COMMAND_WAKE);
+        /* One that has not gone to sleep yet (the one that it woke has taken its CPU before it could) sees its word when it gets the CPU. */
+        bool asleep = box_read(stub, BOX_ASLEEP);
+        if (asleep)
+            arg_write(seat, ARG_WAKE, stub->word_address);
+        write_command(seat, asleep ? COMMAND_WAKE : COMMAND_SLEEP);
         if (box_read(seat, BOX_ASLEEP))
             futex_wake_shared(stub->word);
     }

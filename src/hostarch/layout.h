@@ -112,7 +112,8 @@
 #define COMMAND_RETURN 2 /* from the gate */
 #define COMMAND_WAKE 3   /* another, then sleep */
 #define COMMAND_AGENT 4  /* then ARG_NEXT */
-#define COMMAND_SYSRET 5  /* from the gate, to a system call */
+#define COMMAND_SYSRET 5 /* from the gate, to a system call */
+#define COMMAND_SLEEP 6  /* the other needs no wake */
 #define COMMAND_STEP 8
 
 /* In the words: at 0 what the Nucleus does: 0 it polls; else it must be woken, and, with the second value, a stub that woke it sleeps at

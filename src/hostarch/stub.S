@@ -159,6 +159,8 @@ carry_out:
         je      return_from_gate
         cmp     $COMMAND_WAKE, %eax
         je      wake_other
+        cmp     $COMMAND_SLEEP, %eax
+        je      sleep
         cmp     $COMMAND_AGENT, %eax
         je      run_agent
         cmp     $COMMAND_SYSRET, %eax
