@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """Servers are replaced while they are used: chorus replace. No call is lost, and none is served twice; both ends count."""
+import hashlib
 import os
 import re
+import select
 
 from harness import (BUILD, LONG, TEST_IMAGE, Failure, Site, add_check, check, chorus, expect, expect_match, main, wait_until)
 
 HELLO = os.path.join(BUILD, 'servers/hello/hello')
 GREETER = os.path.join(BUILD, 'tests/lib/server/greeter')
+BAD = os.path.join(BUILD, 'tests/lib/server/bad-successor')
 TIMES = 100 if LONG else 12
 
 
@@ -56,6 +59,30 @@ def a_successor_of_another_kind_leaves_the_old_one():
         site.wait_for_log('does not hand over')
 
 
+@check
+def who_only_pretends_to_take_over_gets_nothing():
+    with Replacing() as site:
+        chorus('load', HELLO).good()
+        before = site.row('hello')
+        refused(['hello', BAD, '--', 'hello', 'forges'], 'ended before it had taken over')
+        site.wait_for_log('bad successor: forged: K_EPRIV, K_EPRIV, K_EINVAL')
+        refused(['hello', BAD, '--', 'goodbye', 'ends'], 'ended before it had taken over')
+        site.wait_for_log('bad successor: begun: K_EINVAL')
+        expect(site.row('hello')[-1], before[-1], 'its unique identifier')
+
+
+@check
+def a_successor_that_gives_up_is_not_noticed_by_those_who_call():
+    with Replacing() as site:
+        chorus('load', HELLO).good()
+        chorus('load', GREETER, '--', '4', '1500').good()
+        for i in range(TIMES):
+            refused(['hello', BAD, '--', 'hello', ('cancels', 'ends', 'faults')[i % 3]], 'ended before it had taken over')
+        site.wait_for_log(r'greeter: \d+ greetings', timeout=60)
+        expect_match(r'greeter: \d+ greetings, \d+ waits, 0 failures', '\n'.join(re.findall('greeter: .*', site.log())))
+        expect(site.log().count('begun: K_OK'), TIMES)
+
+
 # hello, under load
 
 def replaced_under_load(places):
@@ -77,6 +104,70 @@ def replaced_under_load(places):
 add_check(f'hello is replaced {TIMES} times while it is used, as a user actor', replaced_under_load(['user']))
 add_check(f'hello is replaced {TIMES} times while it is used, as a supervisor actor', replaced_under_load(['supervisor']))
 add_check(f'hello moves to the other place and back while it is used, {TIMES} times', replaced_under_load(['supervisor', 'user']))
+
+
+# The disk's driver
+
+DISK = os.path.join(BUILD, 'actors/disk')
+PROBER = os.path.join(BUILD, 'tests/drivers/prober')
+
+
+def driver_counts(site):
+    return [int(number) for number in re.findall(r'disk0: handed over after (\d+) requests', site.log())]
+
+
+def disk_under_load(places):
+    """om is ended first, so that all requests are the prober's, which repeats none."""
+    def function():
+        with Replacing('--place', f'disk={places[0]}') as site:
+            chorus('kill', 'om').good()
+            chorus('replace', 'disk0', DISK).good()
+            chorus('load', PROBER, '--', '4', str(100 * TIMES), '20').good()
+            for i in range(TIMES):
+                expect_match('disk0 is replaced', chorus('replace', 'disk0', DISK, '--place', places[i % len(places)]).good())
+            site.wait_for_log(r'prober: \d+ requests', timeout=60)
+            chorus('replace', 'disk0', DISK).good()
+            counts = re.search(r'prober: (\d+) requests, (\d+) failures', site.log())
+            expect(int(counts[2]), 0, f'failures among {counts[0]}')
+            served = driver_counts(site)
+            expect(served[-1] - served[0], int(counts[1]), 'requests that the driver counted')
+            if int(counts[1]) < 50 * TIMES:
+                raise Failure(f'that was no load: {counts[0]}')
+    return function
+
+
+add_check(f'the disk driver is replaced {TIMES} times while it is used, as a user actor', disk_under_load(['user']))
+add_check(f'the disk driver is replaced {TIMES} times while it is used, in both places', disk_under_load(['supervisor', 'user']))
+
+
+@check
+def files_are_whole_when_the_disk_driver_was_replaced_below_them():
+    script = 'n=0; while [ $n -lt 20 ]; do seq 200000 >/root/f$n; sync; n=$((n+1)); done; echo; cat /root/f* | md5sum; read x'
+    with Replacing(command=('sh', '-c', script)) as site:
+        replaced = 0
+        while not (done := select.select([site.process.stdout], [], [], 0.05)[0]):
+            chorus('replace', 'disk0', DISK).good()
+            replaced += 1
+        site.line()
+        wanted = hashlib.md5(''.join(f'{i}\n' for i in range(1, 200001)).encode() * 20).hexdigest()
+        expect(site.line().split()[0].decode(), wanted)
+        if replaced < 5:
+            raise Failure(f'only {replaced} replacements')
+
+
+@check
+def a_successor_that_gives_up_gives_the_disk_back():
+    with Replacing(command=('sh', '-c', 'while read name; do cat $name | wc -c; done')) as site:
+        before = site.row('disk0')
+        refused(['disk0', DISK, '--', '3'], 'ended before it had taken over')  # another disk's driver
+        for how in 'cancels', 'ends', 'faults':
+            for _ in range(5):
+                refused(['disk0', BAD, '--', 'disk0', how], 'ended before it had taken over')
+        expect(site.row('disk0')[-1], before[-1], 'its unique identifier')
+        expect(site.log().count('bad successor: begun: K_OK, 12 bytes, cancelled: K_OK'), 15)
+        site.process.stdin.write(b'/bin/busybox\n')
+        if int(site.line()) < 500000:
+            raise Failure('the disk is not read')
 
 
 main()

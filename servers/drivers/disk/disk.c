@@ -34,12 +34,15 @@ static void geometry_read(struct disk *disk)
 bool disk_begin(struct disk *disk, const struct driver_registers *registers,
                 void *(*memory)(size_t size))
 {
-    memset(disk, 0, sizeof *disk);
     disk->memory = memory;
-    void *queue_memory = memory(VIRTIO_DRIVER_QUEUE_MEMORY);
-    if (queue_memory == NULL
+    if (disk->queue_memory == NULL)
+        disk->queue_memory = memory(VIRTIO_DRIVER_QUEUE_MEMORY);
+    for (unsigned i = 0; i < DISK_SLOTS; i++)
+        disk->slot[i].busy = false;
+    disk->busy = 0;
+    if (disk->queue_memory == NULL
         || !virtio_begin(&disk->driver, registers, VIRTIO_TYPE_BLOCK, WANTED)
-        || !virtio_queue_open(&disk->driver, &disk->queue, 0, queue_memory)
+        || !virtio_queue_open(&disk->driver, &disk->queue, 0, disk->queue_memory)
         || !virtio_ready(&disk->driver))
         return false;
     geometry_read(disk);

@@ -27,12 +27,13 @@ struct disk {
     struct virtio_driver driver;
     struct virtio_queue queue;
     void *(*memory)(size_t size);       /* page aligned, zeroed, locked; NULL: none. Never given back */
+    void *queue_memory;
     struct block_geometry geometry;
     struct disk_slot slot[DISK_SLOTS];
     unsigned busy;
 };
 
-/* False: no disk there, or no memory. */
+/* False: no disk there, or no memory. `disk` is all zeros, or one that was used before and is begun anew, with the memory that it has. */
 bool disk_begin(struct disk *disk, const struct driver_registers *registers,
                 void *(*memory)(size_t size));
 

@@ -2,11 +2,15 @@
  *
  * What the host has in its cache is finished when the doorbell's call returns, so the usual request is answered at once
  * and costs no interrupt. Others are saved, and answered when the interrupt comes.
+ *
+ * It can be replaced while it is used: it waits until the disk has finished what it has, and gives the device back; its successor claims
+ * it. Requests that come meanwhile wait in the port.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <server/handover.h>
 #include <server/server.h>
 
 #include "../common/actor.h"
@@ -15,6 +19,8 @@
 static struct disk disk;
 static struct driver_registers registers;
 static unsigned device, intr, number;
+static bool device_is_ours;
+static uint64_t requests;                   /* that came, here and in those before */
 
 /* Answer the finished requests, except `mine`, whose handler does. True: mine was among them. */
 static bool collect(const struct disk_slot *mine)
@@ -63,6 +69,7 @@ static void handle(struct server_request *request)
     size_t reply_size;
     struct disk_slot *slot = submit(request, &reply, &reply_size);
 
+    requests++;
     if (slot == NULL) {
         server_reply(request, &reply, sizeof reply);
         return;
@@ -90,18 +97,74 @@ static void interrupt(unsigned which, uint64_t count)
     collect_and_arm();
 }
 
-static int start(void)
+static int device_begin(void)
 {
     int found = driver_device_open(VIRTIO_TYPE_BLOCK, number, &intr);
 
     if (found < 0)
         return found;
     device = (unsigned)found;
+    device_is_ours = true;
     driver_registers_init(&registers, &device);
-    if (!disk_begin(&disk, &registers, driver_memory))
-        return K_EFAIL;
-    return svIntrAttach(intr, server_port());
+    return disk_begin(&disk, &registers, driver_memory) ? K_OK : K_EFAIL;
 }
+
+static int start(void)
+{
+    int status = device_begin();
+
+    return status == K_OK ? svIntrAttach(intr, server_port()) : status;
+}
+
+/* ---- replacing ---- */
+
+#define LOOKS_MOST 100000                   /* at a disk that does not finish, */
+#define LOOK_AGAIN 50000                    /* ns after each other */
+
+static int hand_over(struct handover_state *state)
+{
+    for (int i = 0; collect(NULL), disk.busy > 0; i++) {
+        if (i == LOOKS_MOST)
+            return K_ETIMEOUT;
+        threadDelay(LOOK_AGAIN);
+    }
+    int status = deviceClose(device);
+    if (status != K_OK)
+        return status;
+    device_is_ours = false;
+    printf("disk%u: handed over after %llu requests\n", number, (unsigned long long)requests);
+    handover_put(state, &number, sizeof number);
+    return handover_put(state, &requests, sizeof requests);
+}
+
+static void resume(void)
+{
+    if (device_is_ours) {
+        collect_and_arm();
+    } else if (start() != K_OK) {
+        fprintf(stderr, "disk%u: the device does not come back\n", number);
+        exit(1);                            /* clients send their requests to the next one */
+    }
+}
+
+static int take_over(struct handover_state *state, uint32_t version)
+{
+    unsigned its_number = 0;
+
+    handover_get(state, &its_number, sizeof its_number);
+    if (version != 1 || handover_get(state, &requests, sizeof requests) != K_OK || its_number != number)
+        return K_EINVAL;
+    return device_begin();
+}
+
+static void taken_over(void)
+{
+    if (svIntrAttach(intr, server_port()) != K_OK)
+        fprintf(stderr, "disk%u: no interrupts\n", number);
+}
+
+static const struct server_handover handover = { .version = 1, .hand_over = hand_over, .resume = resume,
+                                                 .take_over = take_over, .taken_over = taken_over };
 
 int main(int argc, char **argv)
 {
@@ -116,5 +179,5 @@ int main(int argc, char **argv)
     return -server_run(&(struct server){
         .name = name, .stamp = BLOCK_GROUP_STAMP + 16 * number, .workers = 1,
         .body_max = BLOCK_BODY_MAX, .unsupported = -ENOSYS, SERVER_TABLE(operations),
-        .start = start, .interrupt = interrupt });
+        .start = start, .interrupt = interrupt, .handover = &handover });
 }
