@@ -69,6 +69,8 @@ const char *knErrorName(int status);
 #include <exec/chTrap.h>
 #include <ipc/chId.h>
 #include <ipc/chIpc.h>
+#include <ipc/chMsgHandler.h>
+#include <lap/chLap.h>
 #include <mem/chMem.h>
 #include <sched/chSched.h>
 #include <sync/chSync.h>

@@ -58,6 +58,7 @@ typedef struct KnActorStat {
     uint64_t memory; /* bytes of frames mapped in it */
     KnTime cpuTime;
     uint64_t messages, faults, traps;
+    uint64_t routines; /* message handlers and LAPs: routines that it ran */
 } KnActorStat;
 /* Describe the <index>th actor of the site, from 0. K_EUNKNOWN past the last. */
 int actorStat(unsigned index, KnActorStat *stat);
@@ -131,6 +132,8 @@ typedef struct KnThreadStat {
     int32_t cpu;
     uint32_t call; /* number of the nucleus call it waits in, 0 none */
     KnTime cpuTime;
+    uint64_t switches; /* so often it was chosen for a CPU */
+    uint64_t routines; /* and so often lent to a routine, <ipc/chMsgHandler.h>, which is no switch */
 } KnThreadStat;
 /* Describe the <index>th thread of an actor, from 0. K_EUNKNOWN past the last. */
 int threadStat(const KnCap *cap, unsigned index, KnThreadStat *stat);
@@ -166,6 +169,8 @@ typedef struct KnSysInfo {
     uint64_t messages, faults, traps, switches;
     KnTime idleTime;
     uint32_t actorsMax, debug;
+    uint64_t routines; /* of message handlers and LAPs that began, */
+    uint64_t direct;   /* and those of them that ran on their caller's CPU without a switch */
 } KnSysInfo;
 /* Describe the site: counters run from boot. */
 int sysInfo(KnSysInfo *info);

@@ -12,6 +12,7 @@
 #include <host/supervisor.h>
 #include "assert.h"
 #include "device.h"
+#include "lap.h"
 #include "message.h"
 #include "nucleus.h"
 #include "port.h"
@@ -89,6 +90,9 @@ static void actor_init(struct actor *actor, const struct actor *init, int privil
     list_init(&actor->watches);
     list_init(&actor->pending_ports);
     wait_queue_init(&actor->any_receivers);
+    wait_queue_init(&actor->lenders);
+    list_init(&actor->laps);
+    list_init(&actor->lap_calls);
     id_table_init(&actor->thread_ids, ACTOR_THREADS_MAX);
     id_table_init(&actor->port_ids, ACTOR_PORTS_MAX);
     id_table_init(&actor->timer_ids, ACTOR_TIMERS_MAX);
@@ -149,6 +153,7 @@ static void actor_give_up(struct actor *actor, int reason)
 {
     while (!list_is_empty(&actor->threads))
         thread_kill(LIST_OWNER(actor->threads.next, struct thread, of_actor));
+    laps_forget(actor);
     timers_delete_all(actor);
     devices_release(actor);
     while (!list_is_empty(&actor->ports))

@@ -44,12 +44,14 @@ struct actor {
     KnTrapConnect trap, exception, abort; /* who handles what; handler and port cleared: nobody */
     struct list watches;                  /* who wants to know of its end */
     KnTime cpu_time;                      /* of its past threads */
-    uint64_t messages, faults, traps;
+    uint64_t messages, faults, traps, routines;
 
     struct id_table thread_ids, port_ids, timer_ids;
     struct port *default_port;
     struct list pending_ports;       /* enabled, with messages */
     struct wait_queue any_receivers; /* threads that receive from any enabled port */
+    struct wait_queue lenders;       /* threads that wait to be lent to routines: handler.h */
+    struct list laps, lap_calls;     /* its LAPs; calls of them that wait for a lender, oldest first: lap.h */
     unsigned watching;               /* watches that it asked for */
     unsigned groups;                 /* that it made */
     int64_t usage_window; /* the window of time that <usage> is of, */

@@ -142,6 +142,7 @@ static void actor_describe(struct actor *actor, KnActorStat *stat)
         .messages = actor->messages,
         .faults = actor->faults,
         .traps = actor->traps,
+        .routines = actor->routines,
     };
     memcpy(stat->name, actor->name, sizeof stat->name);
     vm_actor_counts(actor, &stat->regions, &stat->memory);

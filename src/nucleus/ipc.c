@@ -15,6 +15,7 @@
 #include "assert.h"
 #include "call.h"
 #include "group.h"
+#include "handler.h"
 #include "kcall_impl.h"
 #include "nucleus.h"
 #include "trap.h"
@@ -92,7 +93,7 @@ static int copy_out_head(struct thread *thread, struct thread *waiter, const uin
     return vm_copy_out(waiter, thread->actor, wait->desc_at, &desc, sizeof desc);
 }
 
-static int copy_out_body(struct thread *thread, struct thread *waiter, struct message *message)
+int ipc_copy_out_body(struct thread *thread, struct thread *waiter, struct message *message)
 {
     uint32_t size = least(message->body_size, thread->ipc.desc.bodySize);
     if (size == 0 || message->in_place)
@@ -113,7 +114,7 @@ static int copy_out_port(struct thread *thread, struct thread *waiter, int li)
 static int copy_out_message(struct thread *thread, struct thread *waiter, struct port *port,
                             struct message *message)
 {
-    int status = copy_out_body(thread, waiter, message);
+    int status = ipc_copy_out_body(thread, waiter, message);
     if (status == K_OK)
         status = copy_out_head(thread, waiter, message->has_annex ? message->annex : NULL,
                                message->body_size, port->received + 1);
@@ -296,7 +297,7 @@ int64_t call_ipcSend(struct thread *thread)
 static int64_t fetch_reply(struct thread *thread)
 {
     struct message *reply = thread->calling.reply;
-    int status = copy_out_body(thread, thread, reply);
+    int status = ipc_copy_out_body(thread, thread, reply);
     if (status == K_OK)
         status = copy_out_head(thread, thread, reply->has_annex ? reply->annex : NULL,
                                reply->body_size, 0);
@@ -341,19 +342,24 @@ int64_t call_ipcCall(struct thread *thread)
     if (status != K_OK)
         return status;
     KnMsgId id;
+    handler_expect(sending.port);
     status = send_to_port(thread, &sending, K_HEAD_CALL, &id);
-    if (status != K_OK)
-        return status;
-    thread->actor->messages++;
-    call_record_open(&thread->calling, id, CALL_BY_THREAD);
-    thread->call.progress[STAGE] = SENT;
-    return wait_queue_wait(NULL, thread, deadline, abortable);
+    if (status == K_OK) {
+        thread->actor->messages++;
+        call_record_open(&thread->calling, id, CALL_BY_THREAD);
+        thread->call.progress[STAGE] = SENT;
+        status = wait_queue_wait(NULL, thread, deadline, abortable);
+    }
+    handler_pass(thread);
+    return status;
 }
 
 /* ---- receiving ---- */
 
 bool ipc_complete_receive(struct thread *receiver, struct port *port, struct message *message)
 {
+    if (receiver->lent.idle)
+        return handler_give(receiver, NULL, port, message) == K_OK;
     if (receiver->call.for_trap)
         return false;
     if (copy_out_message(receiver, NULL, port, message) != K_OK)
@@ -415,9 +421,11 @@ static int64_t receive(struct thread *thread, unsigned first)
     int status = read_receive_place(thread, first, &li);
     if (status != K_OK)
         return status;
-    struct port *port = li == K_ANYENABLED ? port_best_pending(actor) : port_by_li(actor, li);
+    struct port *port = li == K_ANYENABLED ? port_best_pending(actor, false) : port_by_li(actor, li);
     if (port == NULL && li != K_ANYENABLED)
         return K_EUNKNOWN;
+    if (port != NULL && port->routine != 0)
+        return K_EINVAL;
     if (port != NULL && !list_is_empty(&port->queue))
         return take_message(thread, port);
     struct wait_queue *queue = li == K_ANYENABLED ? &actor->any_receivers : &port->receivers;
@@ -532,21 +540,13 @@ static int reply_to_nucleus(struct thread *thread, const KnMsgDesc *desc, const 
     return K_OK;
 }
 
-static int reply_current(struct thread *thread, const KnMsgDesc *desc)
+int ipc_reply(struct thread *thread, const KnMsgDesc *desc, const uint8_t *annex)
 {
     struct message *request = message_find(thread->current);
     if (request == NULL || !(request->flags & K_HEAD_CALL))
         return K_ENOMSG;
     if (desc->bodySize > K_CMSGSIZEMAX)
         return K_ETOOMUCH;
-    uint8_t bytes[K_CMSGANNEXSIZE], *annex = NULL;
-    if (desc->annexAddr != NULL) {
-        annex = bytes;
-        int status =
-            vm_copy_in(thread, thread->actor, annex, address_of(desc->annexAddr), sizeof bytes);
-        if (status != K_OK)
-            return status;
-    }
     struct call_record *record = call_record_find(request->id);
     if (record == NULL) {
         message_free(request); /* nobody waits any more, the reply goes nowhere */
@@ -557,6 +557,17 @@ static int reply_current(struct thread *thread, const KnMsgDesc *desc)
     if (record->kind == CALL_FOR_TRAP)
         return reply_to_trap(thread, desc, annex, record, request);
     return reply_to_thread(thread, desc, annex, record, request);
+}
+
+static int reply_current(struct thread *thread, const KnMsgDesc *desc)
+{
+    uint8_t annex[K_CMSGANNEXSIZE];
+    if (thread->current == 0)
+        return K_ENOMSG;
+    if (desc->annexAddr == NULL)
+        return ipc_reply(thread, desc, NULL);
+    int status = vm_copy_in(thread, thread->actor, annex, address_of(desc->annexAddr), sizeof annex);
+    return status != K_OK ? status : ipc_reply(thread, desc, annex);
 }
 
 int64_t call_ipcReply(struct thread *thread)

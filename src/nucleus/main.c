@@ -124,9 +124,12 @@ static int handle_trap(const struct host_trap *trap)
         call_begin(thread, trap->number, trap->arg);
     else if (trap->kind != HOST_TRAP_PREEMPTED)
         trap_begin(thread, trap);
-    thread_do_work(thread);
-    if (trap->cpu < 0)
+    if (trap->cpu >= 0) {
+        sched_work(trap->cpu);
+    } else {
+        thread_do_work(thread);
         sched_regained(thread);
+    }
     return trap->cpu;
 }
 

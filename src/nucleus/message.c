@@ -7,6 +7,7 @@
 #include "assert.h"
 #include "call.h"
 #include "kcall_impl.h"
+#include "lap.h"
 #include "nucleus.h"
 #include "port.h"
 #include "trap.h"
@@ -48,6 +49,10 @@ void message_copy(struct message *copy, const struct message *model)
 
 static void message_unlink(struct message *message)
 {
+    if (message->lap != NULL) {
+        lap_call_ended(message);
+        return;
+    }
     if (message->place == MESSAGE_QUEUED)
         port_queue_remove(message);
     else if (message->place == MESSAGE_PARKED && !(message->flags & K_HEAD_CALL))
@@ -229,7 +234,7 @@ void call_record_abandon(struct call_record *record, bool abort)
     if (message == NULL)
         return;
     if (message->place == MESSAGE_CURRENT) {
-        if (abort && kind == CALL_BY_THREAD)
+        if (abort && (kind == CALL_BY_THREAD || kind == CALL_OF_LAP))
             thread_abort(message->holder);
         return;
     }

@@ -31,6 +31,7 @@ struct message {
     struct port *port;        /* NULL: NOWHERE */
     enum message_place place;
     struct thread *holder; /* CURRENT: whose */
+    struct lap *lap;       /* it is a call of this LAP: QUEUED in its actor's lap_calls, or CURRENT and served */
     KnMsgId id;
     uint32_t flags; /* K_HEAD_ */
     KnUniqueId src_port, target, co_target, src_actor;

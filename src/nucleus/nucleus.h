@@ -54,6 +54,8 @@ struct nucleus_hooks {
      * <result>. Each that begins ends. */
     void (*trap_begin)(const struct thread *thread, unsigned kind, uint64_t number);
     void (*trap_end)(const struct thread *thread, int64_t result);
+    /* <lender> runs a routine for <caller>, from whom it got the CPU; the caller's call ends when it has it back. */
+    void (*routine)(const struct thread *caller, const struct thread *lender);
     void (*fault)(const struct thread *thread, VmAddr address, bool write);
     /* An exception that nobody handles: the actor is deleted after this. */
     void (*actor_fault)(struct actor *actor, struct thread *thread, const KnThreadCtx *context,
@@ -64,6 +66,9 @@ extern struct nucleus_hooks nucleus_hooks;
 
 struct nucleus_counters {
     uint64_t calls, messages, faults, traps, switches;
+    uint64_t passes;   /* CPUs passed on by threads that wait for another: sched.h */
+    uint64_t routines; /* of message handlers and LAPs that began, */
+    uint64_t direct;   /* and those of them that got their caller's CPU from it */
 };
 extern struct nucleus_counters nucleus_counters;
 

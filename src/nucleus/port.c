@@ -6,6 +6,7 @@
 #include "actor.h"
 #include "assert.h"
 #include "group.h"
+#include "handler.h"
 #include "ipc.h"
 #include "message.h"
 #include "nucleus.h"
@@ -103,7 +104,7 @@ void port_queue_append(struct port *port, struct message *message)
     message->place = MESSAGE_QUEUED;
     list_append(&port->queue, &message->link);
     port->queued++;
-    if (port->enabled && list_is_empty(&port->pending_link))
+    if ((port->enabled || port->routine != 0) && list_is_empty(&port->pending_link))
         list_append(&port->actor->pending_ports, &port->pending_link);
 }
 
@@ -116,16 +117,18 @@ void port_queue_remove(struct message *message)
         list_remove(&port->pending_link);
 }
 
-static struct message *port_first(struct port *port)
+struct message *port_first(struct port *port)
 {
     return LIST_OWNER(port->queue.next, struct message, link);
 }
 
-struct port *port_best_pending(struct actor *actor)
+struct port *port_best_pending(struct actor *actor, bool handled)
 {
     struct port *best = NULL;
     LIST_FOR_EACH (link, &actor->pending_ports) {
         struct port *port = LIST_OWNER(link, struct port, pending_link);
+        if ((port->routine != 0) != handled)
+            continue;
         if (best == NULL || port->priority < best->priority ||
             (port->priority == best->priority && port_first(port)->id < port_first(best)->id))
             best = port;
@@ -136,6 +139,8 @@ struct port *port_best_pending(struct actor *actor)
 /* Those who want this very port go before those who take any; of equals the one that came last, whose memory is still warm: a server's workers are alike. */
 static struct thread *waiting_receiver(struct port *port)
 {
+    if (port->routine != 0)
+        return handler_lender(port->actor);
     struct thread *receiver = wait_queue_last(&port->receivers);
     if (receiver == NULL && port->enabled)
         receiver = wait_queue_last(&port->actor->any_receivers);
@@ -152,6 +157,14 @@ void port_kick(struct port *port)
     struct thread *receiver = list_is_empty(&port->queue) ? NULL : waiting_receiver(port);
     if (receiver != NULL)
         thread_wake(receiver, K_OK);
+}
+
+void port_open(struct port *port)
+{
+    if (!list_is_empty(&port->queue) && list_is_empty(&port->pending_link))
+        list_append(&port->actor->pending_ports, &port->pending_link);
+    for (unsigned i = 0; i < port->queued; i++)
+        port_kick(port);
 }
 
 void port_deliver(struct port *port, struct message *message)

@@ -20,12 +20,14 @@ struct port {
     KnProtId pi;
     bool enabled;
     uint8_t priority;
+    vaddr_t routine; /* its message handler; 0: none, threads receive */
+    uint64_t cookie; /* the routine's */
     uint32_t received; /* messages so far */
     struct list queue; /* messages not received yet, oldest first */
     unsigned queued;
     struct list unanswered;   /* messages received: current ones of threads, and parked ones */
     unsigned parked_sends;    /* parked messages that await no reply: bounded */
-    struct list pending_link; /* in the actor's pending_ports */
+    struct list pending_link; /* in the actor's pending_ports: enabled or with a handler, and not empty */
     struct wait_queue receivers;
     struct list memberships; /* of groups: group.h */
     struct list watches;     /* who wants to know of its end */
@@ -50,8 +52,12 @@ bool port_is_full(const struct port *port);
 struct thread *port_next_receiver(struct port *port);
 /* The thread that was woken for a message did not take it: wake another one. */
 void port_kick(struct port *port);
-/* Which enabled port an actor's thread should receive from now; NULL: all are empty. */
-struct port *port_best_pending(struct actor *actor);
+/* Which enabled port an actor's thread should receive from now, or (<handled>) which port's message
+ * should be handled next; NULL: all are empty. */
+struct port *port_best_pending(struct actor *actor, bool handled);
+struct message *port_first(struct port *port); /* of its queue, which is not empty */
+/* It is enabled or has a handler from now on: its messages are to be had. */
+void port_open(struct port *port);
 /* Taking messages in and out of <queue>; keeps pending_ports in step. */
 void port_queue_append(struct port *port, struct message *message);
 void port_queue_remove(struct message *message);

@@ -177,10 +177,7 @@ int64_t call_portEnable(struct thread *thread)
         return K_EINVAL;
     port->enabled = true;
     port->priority = (uint8_t)priority;
-    if (!list_is_empty(&port->queue) && list_is_empty(&port->pending_link))
-        list_append(&port->actor->pending_ports, &port->pending_link);
-    for (unsigned i = 0; i < port->queued; i++)
-        port_kick(port);
+    port_open(port);
     return K_OK;
 }
 
@@ -191,7 +188,8 @@ int64_t call_portDisable(struct thread *thread)
     if (status != K_OK)
         return status;
     port->enabled = false;
-    list_remove(&port->pending_link);
+    if (port->routine == 0)
+        list_remove(&port->pending_link);
     return K_OK;
 }
 
@@ -281,7 +279,7 @@ int64_t call_portMigrate(struct thread *thread)
     target = actor_find(&cap, thread->actor);
     if (target == NULL)
         return K_EUNKNOWN;
-    if (options > K_MIGRATE_DISCARD || port->li == K_DEFAULTPORT || target == port->actor)
+    if (options > K_MIGRATE_DISCARD || port->li == K_DEFAULTPORT || target == port->actor || port->routine != 0)
         return K_EINVAL;
     uint32_t seq_num = port->received + 1;
     status = call_out(thread, thread->call.arg[4], &seq_num, sizeof seq_num);

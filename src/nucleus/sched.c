@@ -26,6 +26,7 @@ struct run_queue {
 
 struct user_cpu {
     struct thread *running;
+    struct thread *payer; /* whose CPU time this is: <running>, or who passed the CPU to it; NULL with it */
     bool preempting; /* the machine was asked for it */
     bool yield;
     bool idle;       /* the machine was told so */
@@ -43,6 +44,7 @@ static struct {
     bool freed; /* a CPU lost its thread outside a trap */
     int64_t order;
     int event_cpu;
+    struct thread *awaited; /* it is not queued when it is woken: sched_pass follows */
     int64_t deadline;
     KnTime idle_time;
     int64_t light_window; /* the window that <light_time> is of */
@@ -173,6 +175,8 @@ void sched_enqueue(struct thread *thread)
 
 void sched_enqueue_woken(struct thread *thread)
 {
+    if (thread == sched.awaited)
+        return;
     bool light = is_light(thread);
     enqueue(thread, light ? BEHIND_LIGHT : AT_TAIL, light);
 }
@@ -248,7 +252,7 @@ static struct thread *best_for(int cpu)
 void sched_account(struct thread *thread)
 {
     struct user_cpu *cpu = &sched.cpu[thread->cpu];
-    if (cpu->running != thread || thread->state != THREAD_RUNNING)
+    if (cpu->payer != thread)
         return;
     int64_t now = nucleus_time();
     note_usage(cpu, thread->actor, now - cpu->started);
@@ -272,6 +276,7 @@ void sched_change(struct thread *thread, const KnSched *parameters, int bound)
     if (queued)
         sched_dequeue(thread);
     thread->sched = *parameters;
+    thread->lent.raised = false;
     thread->bound = bound;
     if (queued)
         sched_enqueue(thread);
@@ -344,12 +349,12 @@ static void leave(struct user_cpu *cpu)
     if (thread == NULL)
         return;
     int64_t now = nucleus_time();
-    note_usage(cpu, thread->actor, now - cpu->started);
-    thread->cpu_time += now - cpu->started;
+    note_usage(cpu, cpu->payer->actor, now - cpu->started);
+    cpu->payer->cpu_time += now - cpu->started;
     cpu->started = now;
     if (thread->state == THREAD_WAITING)
         thread->slice_left = thread->sched.slice;
-    cpu->running = NULL;
+    cpu->running = cpu->payer = NULL;
     cpu->yield = false;
 }
 
@@ -357,7 +362,7 @@ static void take(int number, struct thread *thread)
 {
     struct user_cpu *cpu = &sched.cpu[number];
     thread_set_state(thread, THREAD_RUNNING);
-    cpu->running = thread;
+    cpu->running = cpu->payer = thread;
     cpu->started = nucleus_time();
     cpu->light = thread->light;
     thread->cpu = number;
@@ -365,6 +370,52 @@ static void take(int number, struct thread *thread)
     nucleus_counters.switches++;
     if (thread->slice_left <= 0)
         thread->slice_left = thread->sched.slice;
+}
+
+/* ---- passing a CPU on ---- */
+
+void sched_await(struct thread *to)
+{
+    sched.awaited = to;
+}
+
+struct thread *sched_pass(struct thread *from)
+{
+    struct thread *to = sched.awaited;
+    struct user_cpu *cpu = &sched.cpu[from->cpu];
+    sched.awaited = NULL;
+    if (to == NULL || to->state != THREAD_READY || to->stopped != 0)
+        return NULL;
+    if (from->state != THREAD_WAITING || cpu->running != from || from->in_machine ||
+        (to->bound >= 0 && to->bound != from->cpu)) {
+        sched_enqueue_woken(to);
+        return NULL;
+    }
+    thread_set_state(to, THREAD_RUNNING);
+    cpu->running = to;
+    cpu->yield = false;
+    to->cpu = from->cpu;
+    if (to->slice_left <= 0)
+        to->slice_left = to->sched.slice;
+    nucleus_counters.passes++;
+    return to;
+}
+
+void sched_work(int number)
+{
+    struct user_cpu *cpu = &sched.cpu[number];
+    struct thread *thread;
+    do {
+        thread = cpu->running;
+        thread_do_work(thread);
+    } while (cpu->running != thread && cpu->running != NULL);
+}
+
+void sched_forget_payer(struct thread *thread)
+{
+    for (int number = 0; number < sched.cpus; number++)
+        if (sched.cpu[number].payer == thread)
+            sched.cpu[number].payer = sched.cpu[number].running;
 }
 
 static void become_idle(int number)
@@ -388,8 +439,9 @@ static void fill(int number)
         if (cpu->idle)
             sched.idle_time += nucleus_time() - cpu->idle_since, cpu->idle_since = nucleus_time();
         take(number, thread);
-        thread_do_work(thread);
-        if (may_stay(number, thread)) {
+        sched_work(number);
+        thread = cpu->running;
+        if (thread != NULL && may_stay(number, thread)) {
             if (nucleus_hooks.switched != NULL)
                 nucleus_hooks.switched(number, thread);
             give_to_machine(number, thread);

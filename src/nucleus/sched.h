@@ -47,6 +47,15 @@ int64_t sched_deadline(void);
 void sched_recall(struct thread *thread);
 /* The thread's time up to now is added to its cpu_time. */
 void sched_account(struct thread *thread);
+/* Passing a CPU on: a thread that waits for another one gives it its CPU, past the queues; no switch is counted, since nothing was
+ * chosen. sched_await says beforehand who is about to be woken (NULL: nobody); sched_pass, once <from> waits, gives its CPU to
+ * that one. Returns it; NULL: nobody was woken, or it cannot run here or <from> does not run: then it is ready like any other. */
+void sched_await(struct thread *to);
+struct thread *sched_pass(struct thread *from);
+/* Do the work of the thread on <cpu>, and of who got the CPU from it. */
+void sched_work(int cpu);
+/* It is dead: no CPU's time is charged to it any more. */
+void sched_forget_payer(struct thread *thread);
 /* The caller goes behind its equals. */
 void sched_yield_thread(struct thread *thread);
 /* Another class and priority, another CPU. */

@@ -63,6 +63,8 @@ void nucleus_view_site(KnSysInfo *info)
         .switches = nucleus_counters.switches,
         .idleTime = sched_idle_time(),
         .actorsMax = actors_max(),
+        .routines = nucleus_counters.routines,
+        .direct = nucleus_counters.direct,
     };
     vm_counts(&info->frames, &info->framesFree, &cached);
 }

@@ -6,7 +6,9 @@
 #include "actor.h"
 #include "assert.h"
 #include "call.h"
+#include "handler.h"
 #include "ipc.h"
+#include "lap.h"
 #include "message.h"
 #include "nucleus.h"
 #include "sched.h"
@@ -108,6 +110,7 @@ static void thread_give_up(struct thread *thread)
         call_record_abandon(&thread->calling, true);
     call_record_close(&thread->calling);
     message_drop_current(thread);
+    handler_forget(thread);
 }
 
 void thread_kill(struct thread *thread)
@@ -119,6 +122,7 @@ void thread_kill(struct thread *thread)
         thread->state == THREAD_READY && thread->work == WORK_CALL && thread->ipc.receiving;
     thread_give_up(thread);
     sched_account(thread);
+    sched_forget_payer(thread);
     sched_recall(thread);
     if (thread->work == WORK_CALL && nucleus_hooks.call_end != NULL)
         nucleus_hooks.call_end(thread, thread->call.number, K_EABORT);
@@ -183,6 +187,10 @@ void thread_abort(struct thread *thread)
         if (thread->calling.id != 0)
             call_record_abandon(&thread->calling, true);
         thread_wake(thread, K_EABORT);
+        return;
+    }
+    if (thread->calling.id != 0 && thread->calling.kind == CALL_OF_LAP) {
+        lap_abort(thread);
         return;
     }
     thread->aborted = true;

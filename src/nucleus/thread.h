@@ -71,7 +71,7 @@ enum thread_work {
 
 /* The client's side of a request: found by its number, which client and server hold instead of
  * pointers. */
-enum call_kind { CALL_BY_THREAD, CALL_FOR_TRAP, CALL_BY_NUCLEUS };
+enum call_kind { CALL_BY_THREAD, CALL_FOR_TRAP, CALL_BY_NUCLEUS, CALL_OF_LAP };
 struct call_record {
     struct table_entry entry;
     KnMsgId id; /* 0: no request is out */
@@ -85,6 +85,17 @@ struct ipc_wait {
     KnMsgDesc desc;
     uint64_t desc_at, port_at; /* addresses, 0: not wanted */
     bool receiving;            /* in ipcReceive: wants to be woken by a message */
+};
+
+/* A thread that lends itself to routines: handler.h. */
+struct lent {
+    KnHandlerBlock *block; /* in its actor's memory, pinned; NULL: it never did */
+    vaddr_t block_at;
+    bool idle;        /* it waits to be lent */
+    KnMsgId serves;   /* the call of a LAP whose routine it runs; 0: none */
+    bool raised;      /* its priority is its caller's, */
+    int own_priority; /* and was this one */
+    uint64_t routines;
 };
 
 struct thread {
@@ -126,6 +137,7 @@ struct thread {
     KnMsgId current;            /* the current message (received, unanswered); 0 none */
     struct call_record calling; /* the ipcCall, or the trap, that it waits in */
     struct ipc_wait ipc;
+    struct lent lent;
     uint64_t sync_key[2]; /* in syncWait: the word, */
     uint32_t sync_mask;   /* and what wakes it */
 

@@ -275,6 +275,8 @@ static void thread_describe(struct thread *target, KnThreadStat *stat)
         .cpu = target->cpu,
         .call = target->call.number,
         .cpuTime = target->cpu_time,
+        .switches = target->switches,
+        .routines = target->lent.routines,
     };
     memcpy(stat->name, target->name, sizeof stat->name);
 }

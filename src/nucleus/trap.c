@@ -9,6 +9,8 @@
 #include "actor.h"
 #include "assert.h"
 #include "call.h"
+#include "handler.h"
+#include "lap.h"
 #include "message.h"
 #include "nucleus.h"
 #include "port.h"
@@ -114,7 +116,9 @@ static int ask_port(struct thread *thread, struct port *port)
     if (nucleus_hooks.trap_begin != NULL)
         nucleus_hooks.trap_begin(thread, thread->trap.kind, thread->trap.number);
     wait_queue_wait(NULL, thread, INT64_MAX, false);
+    handler_expect(port);
     port_deliver(port, message);
+    handler_pass(thread);
     return K_OK;
 }
 
@@ -191,6 +195,8 @@ void trap_die(struct thread *thread, const char *words)
     const struct trap *trap = &thread->trap;
     struct actor *actor = thread->actor;
     KnThreadCtx context;
+    if (lap_catch(thread))
+        return;
     host_log(0, "actor %s (%08x.%x) thread %d: %s at %lx, address %lx (%s), code %u", actor->name,
              actor->cap.ui.uiHead, actor->cap.ui.uiTail, thread->li, trap_words(trap->kind),
              (long)trap->ip, (long)trap->address,
