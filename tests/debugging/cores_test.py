@@ -180,7 +180,7 @@ def the_site_outlives_many_that_fault_and_keeps_eight_cores():
 
 @check
 def processes_whose_handler_died_leave_no_cores():
-    with Site('cat', options=['--name', 'handlerless'], clean=False) as site:
+    with Site('cat', options=['--name', 'handlerless', '--place', 'pm=user'], clean=False) as site:
         site.wait_until_up()
         wait_until(lambda: re.search(r'^cat\b|^exe\b', chorus('ps', '--name', 'handlerless').out.decode(), re.M),
                    'the process to be there')

@@ -146,8 +146,8 @@ def a_site_that_runs_is_looked_at_and_goes_on():
         said = gdb('-p', str(site.process.pid), CHORUS,
                    commands=['chorus actors', 'chorus threads sh', 'chorus threads', 'chorus ports pm',
                              'chorus regions sh', 'chorus calls 100'])
-        for actor in 'console', 'om', 'dm', 'pm':
-            expect_match(rf'^ *\d+  {actor} .* system ', said)
+        for actor, place in ('console', 'system'), ('om', 'super'), ('dm', 'super'), ('pm', 'super'):
+            expect_match(rf'^ *\d+  {actor} .* {place}', said)
         expect_match(r'^ *\d+  sh +1 .* trap syscall \d+ at 0x[0-9a-f]+, awaits 0x', said)
         expect_match(r'ipcReceive\(.*delay=K_FOREVER\)', said)
         expect_match(r' r-x +(window on|(shared )?copy of) segment [0-9a-f]+\.[0-9a-f]+ from page 0x', said)
