@@ -14,7 +14,6 @@
 #define HOP_PATIENCE 100000        /* ns until a stub that another was to wake is woken from here */
 #define PREEMPT_PATIENCE 3000000   /* wall time until a CPU is taken away without an answer, if its process does not use it */
 #define PREEMPT_CPU_MAX 20000000   /* CPU time that a process may use without acknowledging a preemption */
-#define TRAP_ALLOWANCE 100000      /* CPU time of a stub that its thread did not use: the trap's own, and its spin before it sleeps */
 #define PREEMPT_AGAIN 1000000      /* ns until another signal is sent */
 #define STREAK_CPU_LEAST 5000000   /* CPU time that goes with a streak */
 #define STREAK_MAX 20              /* acknowledged preemptions in a row without a trap: an honest stub posts at once */
@@ -34,6 +33,14 @@ static uint32_t write_command(struct stub *stub, uint32_t command)
     return word;
 }
 
+/* Wherever the stub thread sleeps: a wake there reaches it, since its word has changed. Returns the place. */
+static volatile uint32_t *leave_bed(const struct stub *stub)
+{
+    volatile uint32_t *bed = machine.words + BEDS / 4 + (box_read64(stub, BOX_BED) >> (64 - BED_BITS));
+    ++*bed;
+    return bed;
+}
+
 /* Give a stub thread its next command and see that it looks: by itself if it spins, by the seat's last owner, or by a wake from here. */
 static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
 {
@@ -42,18 +49,19 @@ static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
     cpu->seat = stub;
     if (seat == stub || seat == NULL || seat->state != STUB_PARKED || box_read(seat, BOX_ASLEEP)) {
         if (box_read(stub, BOX_ASLEEP)) {
-            futex_wake_shared(stub->word);
+            futex_wake_shared(leave_bed(stub));
             return;
         }
         /* It says that it spins. If it is about to sleep it looks once more; if it lies, the hop check wakes it. */
     } else {
         /* One that has not gone to sleep yet (the one that it woke has taken its CPU before it could) sees its word when it gets the CPU. */
         bool asleep = box_read(stub, BOX_ASLEEP);
+        volatile uint32_t *bed = leave_bed(stub);
         if (asleep)
-            arg_write(seat, ARG_WAKE, stub->word_address);
+            arg_write(seat, ARG_WAKE, machine.base + WORDS_OFFSET + 4 * (uint64_t)(bed - machine.words));
         write_command(seat, asleep ? COMMAND_WAKE : COMMAND_SLEEP);
         if (box_read(seat, BOX_ASLEEP))
-            futex_wake_shared(stub->word);
+            futex_wake_shared(bed);
     }
     cpu->hop = stub;
     cpu->hop_word = word;
@@ -100,7 +108,9 @@ static void start(int index, struct host_context *context)
     }
     cpu->pending = NULL;
     cpu->running = context;
-    cpu->since = stub->since = host_time();
+    cpu->since = host_time();
+    space->process->granted += liveness_parked(stub, cpu->since);
+    stub->since = cpu->since;
     stub->state = STUB_RUNNING;
     stub->used = true;
     deliver(cpu, stub, command);
@@ -192,8 +202,13 @@ static bool take(struct stub *stub, struct host_event *event, bool lost)
     event->trap.cpu = lost ? -1 : stub->index;
     if (event->trap.kind != HOST_TRAP_PREEMPTED)
         stub->streak = 0;
-    stub->process->granted += (stub->state == STUB_RUNNING ? host_time() - stub->since : 0) + TRAP_ALLOWANCE;
+    int64_t now = host_time();
+    if (stub->state == STUB_RUNNING)
+        stub->process->granted += now - stub->since;
+    if (stub->process->empty_wakes > 0)
+        stub->process->empty_wakes--;
     stub->state = STUB_PARKED;
+    stub->since = now;
     event->trap.context->running = false;
     if (lost) {
         list_remove(&stub->lost_link);
@@ -283,7 +298,7 @@ int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have)
             cpu->hop = NULL;
         if (cpu->hop != NULL && now >= cpu->hop_at) {
             counts.hops_missed++;
-            futex_wake_shared(cpu->hop->word);
+            futex_wake_shared(leave_bed(cpu->hop));
             cpu->hop_at = now + 10 * HOP_PATIENCE;
             if (box_read(cpu->hop, BOX_REQUEST) || *cpu->hop->word != cpu->hop_word)
                 cpu->hop = NULL;

@@ -409,6 +409,15 @@ static void deadline_of_host(int64_t length, struct timespec *deadline)
     }
 }
 
+/* Woken by a word: is it the mail box of somebody who has nothing to say? */
+static void note_empty_wake(const struct futex_waitv *wait)
+{
+    uint64_t at = wait->uaddr - (uint64_t)(uintptr_t)machine.memory - machine.slots_at;
+    bool is_box = (wait->flags & FUTEX_PRIVATE_FLAG) == 0 && at < machine.slots * machine.slot_step;
+    if (is_box && *(volatile uint32_t *)(uintptr_t)wait->uaddr == 0)
+        liveness_empty_wake(&machine.processes[at / machine.slot_step]);
+}
+
 /* Sleep until something happens or <until>. Who posts sees that we sleep, and wakes us; the host compares the words once more before we do. */
 static void sleep_until(uint32_t post_word, int64_t until)
 {
@@ -422,8 +431,10 @@ static void sleep_until(uint32_t post_word, int64_t until)
     struct timespec deadline;
     deadline_of_host(until - from, &deadline);
     counts.sleeps++;
-    syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
+    long woken = syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
     __atomic_store_n(&machine.words[0], 0, __ATOMIC_SEQ_CST);
+    if (woken >= 0)
+        note_empty_wake(&waits[woken]);
     self.shorts = host_time() - from < SHORT_SLEEP ? self.shorts + 1 : 0;
 }
 

@@ -85,7 +85,7 @@ static uint32_t futex_block(struct program *program, uint32_t operation)
     load(program, HIGH(0));
     require(program, (uint32_t)(machine.base >> 32));
     load(program, LOW(0));
-    emit(program, BPF_JMP | BPF_JGE | BPF_K, (uint32_t)machine.base + AREA_OFFSET, 1, 0);
+    emit(program, BPF_JMP | BPF_JGE | BPF_K, (uint32_t)machine.base + ORDER_OFFSET, 1, 0);
     give(program, SECCOMP_RET_TRAP);
     require_below(program, (uint32_t)machine.base + WORDS_OFFSET + (uint32_t)machine.words_size);
     if (operation == 0) { /* FUTEX_WAIT: no time-out */

@@ -6,7 +6,7 @@
  *   CODE    read, execute   stub and agent code, one frame run for all actors, sealed
  *   ORDER   read            this actor's: orders to its agent, arguments of orders to its stub threads
  *   AREA i  read, write     stub thread i's mail box, resume frame and signal stack; untrusted
- *   WORDS   read            of the whole site: one word per stub thread and agent to wait on, one report word per agent
+ *   WORDS   read            of the whole site: the beds, one word per stub thread, one report word per agent
  *   SETUP                   code of the zygote and of an actor's birth; unmapped before actor code is mapped
  *
  * At fixed addresses, read and execute, is what actors may know of: the gate, the answer page, the vDSO (<exec/chAnswers.h>).
@@ -73,6 +73,7 @@
 #define BOX_SEEN 0xcc   /* u32: the last word that was obeyed */
 #define BOX_TID 0xd0    /* u32: at birth, as the next */
 #define BOX_AGENT_TID 0xd4
+#define BOX_BED 0xd8    /* u64: its high 16 bits are the bed that the stub thread sleeps in */
 
 /* Requests. A signal number below 32 stands for itself. */
 #define REQUEST_CALL 64
@@ -89,6 +90,7 @@
 #define ORDER_COUNT 0x18     /* u32 */
 #define ORDER_OK 0x20        /* u64: what it reports */
 #define ORDER_FAIL 0x28
+#define ORDER_AGENT_WORD 0x30 /* u32: what the agent waits on. Here nobody but its own actor can wake it */
 #define ORDER_ARGS 0x100 /* blocks of ARGS_SIZE, one per stub thread */
 #define ARGS_SIZE 0x80
 #define ORDER_RECORDS 0x1000
@@ -105,6 +107,7 @@
 #define ARG_AGENT 0x30
 #define ARG_REPORT 0x38
 #define ARG_REPORTED 0x40 /* u32 */
+#define ARG_SECRET 0x48   /* u64 */
 
 /* Commands, the low bits of a stub's word. */
 #define COMMAND_MASK 7
@@ -117,11 +120,19 @@
 #define COMMAND_STEP 8
 
 /* In the words: at 0 what the Nucleus does: 0 it polls; else it must be woken, and, with the second value, a stub that woke it sleeps at
- * once, since the Nucleus wants its CPU. From WORDS_FIRST, per process, WORD_LINE bytes for each stub thread, the agent, the report. */
+ * once, since the Nucleus wants its CPU. From WORDS_FIRST, per process, WORD_LINE bytes for each stub thread and the report.
+ *
+ * A stub thread looks at its word and sleeps on another one, its bed. All actors can wake it, since one stub wakes the next, and one that did so for ever
+ * would cost it the CPU. So it takes another bed at random for each sleep: known to its own process, and to who is just told to wake it. It writes down the bed,
+ * reads its content, looks at its word, and sleeps while the content is that. Who wakes it changes its word first, and then reads which bed it is.
+ * Two in one bed do no harm: who is woken for another looks at its word and sleeps again. */
 #define NUCLEUS_ASLEEP 1
 #define NUCLEUS_NEEDS_CPU 2
 #define WORD_LINE 64
-#define WORDS_FIRST 0x1000
+#define BEDS 0x1000
+#define BED_BITS 16 /* words of 4 bytes */
+#define BEDS_SIZE (4 << BED_BITS)
+#define WORDS_FIRST (BEDS + BEDS_SIZE)
 
 /* The signal stack of the Nucleus's own thread: supervisor actors. */
 #define SUPERVISOR_STACK_SIZE 0x10000

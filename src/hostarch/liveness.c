@@ -1,9 +1,12 @@
 /* liveness.c: parked stubs are audited: do they really wait?
  *
  * A stub that posted a trap and runs on uses CPU time that the host counts for its process, whatever the actor pretends. What a process may have used is
- * what the Nucleus let its threads run, and some. If it used more, the host's own count of voluntary context switches tells the culprit from a victim that
- * others wake again and again: a victim gives the CPU up after each wake, a culprit does not. Each trap is allowed a little for the stub's own work and for the time
- * that it spins before it sleeps.
+ * what the Nucleus let its threads run, and some: each stub that parks is allowed a little for its own work and for the time that it spins before it sleeps. If it
+ * used more, the host's own count of voluntary context switches tells the culprit from a victim that others wake: a victim gives the CPU up after each wake, a
+ * culprit does not. Others find a bed now and then by chance (layout.h): who is woken so often that it shows wakes itself.
+ *
+ * An actor can also wake the Nucleus, which sleeps on the mail boxes of those who run, and say nothing. An honest stub may come late with a wake, when its trap has
+ * been seen already, but once for each trap at most.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +16,10 @@
 
 #define SLACK 5000000          /* ns of CPU time that need no explanation */
 #define PER_SWITCH_MAX 100000  /* ns per voluntary switch: more means that it runs */
+#define EXCESS_MAX 100000000   /* ns in a window that no chance explains */
+#define EMPTY_WAKES_MAX 1000   /* more than it made traps */
 #define WINDOW 1000000000
+#define PARKED_ALLOWANCE 100000 /* ns: a trap's end, and the spin before the stub sleeps */
 #define AUDIT_AT_ONCE 16
 
 int64_t process_cpu_time(const struct process *process)
@@ -42,6 +48,17 @@ static int64_t voluntary_switches(const struct process *process)
     return sum;
 }
 
+int64_t liveness_parked(const struct stub *stub, int64_t now)
+{
+    return now - stub->since < PARKED_ALLOWANCE ? now - stub->since : PARKED_ALLOWANCE;
+}
+
+void liveness_empty_wake(struct process *process)
+{
+    if (process->state == PROCESS_USED && ++process->empty_wakes > EMPTY_WAKES_MAX)
+        process_kill(process, HOST_DEAD_HOSTILE, "it wakes the Nucleus and has nothing to say");
+}
+
 /* What the process may have used up to now: what it was granted, and what runs of it at this moment. A stub that was lost to its CPU is granted nothing: an honest one
  * posts as soon as the host lets it run. */
 static int64_t granted(const struct process *process, int64_t now)
@@ -51,6 +68,8 @@ static int64_t granted(const struct process *process, int64_t now)
         const struct stub *stub = &process->stubs[i];
         if (stub->state == STUB_RUNNING)
             sum += now - stub->since;
+        else if (stub->state == STUB_PARKED)
+            sum += liveness_parked(stub, now);
     }
     if (process->space->batch_running)
         sum += now - process->space->batch_since;
@@ -75,6 +94,10 @@ static void audit(struct process *process, int64_t now)
     }
     if (excess < SLACK)
         return;
+    if (excess > EXCESS_MAX) {
+        process_kill(process, HOST_DEAD_HOSTILE, "threads of it that wait are woken without end");
+        return;
+    }
     int64_t switches = voluntary_switches(process);
     if (process->audit_switches >= 0 && used - process->audit_suspect > PER_SWITCH_MAX * (switches - process->audit_switches + 1)) {
         process_kill(process, HOST_DEAD_HOSTILE, "threads of it run although they wait");

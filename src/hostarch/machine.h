@@ -40,7 +40,7 @@ struct stub {
     uint64_t area_address;
     struct host_context *loaded; /* whose state is in the area: NULL none */
     enum loaded_in where;
-    int64_t since;          /* it runs since */
+    int64_t since;          /* it runs, or is parked, since */
     uint32_t sent;          /* preemptions */
     uint32_t streak;        /* acknowledged ones without a trap since */
     bool used;              /* it got a command since it was clean: see reuse.c */
@@ -66,12 +66,13 @@ struct process {
     unsigned ready;               /* stub threads that made their first trap */
     struct host_space *space;     /* NULL: spare */
     volatile uint8_t *orders;     /* [w] two pages */
-    volatile uint32_t *agent_word; /* [w] */
+    volatile uint32_t *agent_word; /* [w] in the order page */
     volatile uint64_t *report;     /* written by the agent through its descriptor: low half the batch, high half failure */
     uint64_t agent_word_address, report_address;
     uint32_t batch;               /* number of the last batch given to the agent */
     int agent_cpu;                /* user CPU that the agent is bound to */
     int64_t granted;              /* CPU time that it may have used: see liveness.c */
+    uint32_t empty_wakes;
     int64_t audit_at, audit_used, audit_granted, audit_switches, audit_suspect;
     struct stub stubs[CPUS_MAX];
     int64_t reuse_until;          /* emptied and reset by then, or it is killed */
@@ -167,6 +168,7 @@ extern struct machine machine;
 int process_start_zygote(void);
 void process_handle_zygote(void);       /* its socket can be read */
 void process_want(struct host_space *space);
+void process_new_secrets(struct process *process);
 void process_first_traps(void);          /* look for newborn stubs */
 void process_kill(struct process *process, int reason, const char *words);
 void process_keep_spares(bool idle);
@@ -209,6 +211,8 @@ void cpu_drop_context(struct host_context *context);
 /* liveness.c */
 int64_t process_cpu_time(const struct process *process);
 void liveness_audit(int64_t now);
+int64_t liveness_parked(const struct stub *stub, int64_t now); /* CPU time that it may have used since it is parked */
+void liveness_empty_wake(struct process *process);             /* it woke the Nucleus, and its mail box is empty */
 /* event.c */
 void event_queue_lost(int cpu, struct host_context *context);
 void event_queue_preempted(int cpu, struct host_context *context);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -32,6 +33,17 @@ static void order_write(struct process *process, unsigned field, uint64_t value)
     *(volatile uint64_t *)(process->orders + field) = value;
 }
 
+/* Where its stub threads sleep next is known to nobody else, nor to an actor that it had before. */
+void process_new_secrets(struct process *process)
+{
+    uint64_t random[CPUS_MAX];
+    size_t size = machine.cpus * sizeof random[0];
+    if (getrandom(random, size, 0) != (ssize_t)size)
+        host_panic("the host gives no random numbers");
+    for (int i = 0; i < machine.cpus; i++)
+        arg_write(&process->stubs[i], ARG_SECRET, random[i]);
+}
+
 /* What the newborn will read is there before it is born. */
 static void prepare(struct process *process)
 {
@@ -41,8 +53,9 @@ static void prepare(struct process *process)
     process->batch = 0;
     process->ready = 0;
     process->agent_cpu = 0;
-    process->granted = 0;
+    process->granted = process->empty_wakes = 0;
     process->audit_at = 0;
+    process_new_secrets(process);
     order_write(process, ORDER_WORD, process->agent_word_address);
     order_write(process, ORDER_REPORT, process->report_address);
     order_write(process, ORDER_OFFSET_OF, machine.words_at + (uint64_t)((volatile uint8_t *)process->report - (volatile uint8_t *)machine.words));

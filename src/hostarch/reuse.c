@@ -8,7 +8,7 @@
  * the next actor has mapped it. Hence:
  *   - nothing of the actor is left: what they jump to faults, but for the stub's and the gate's own pages;
  *   - it is the host that says, for each thread, that the signal is no longer pending. From its delivery on the thread runs stub_reset with registers that the host
- *     has set, and reads nothing that an actor can write. What the thread posts is a hint to look, and no more;
+ *     has set, and reads nothing that an actor can write but a number of no consequence. What the thread posts is a hint to look, and no more;
  *   - a thread that never got a command since it was born, or clean, waits in registers of its own: nobody has led it anywhere;
  *   - mail boxes and signal stacks are cleared when all are reset.
  * Whatever takes too long is killed instead: a process that the host has stopped, for one.
@@ -88,9 +88,11 @@ static void clear_area(struct stub *stub)
     unsigned char resident[AREA_SIZE / PAGE_SIZE];
     uint8_t *area = (uint8_t *)stub->area;
     bool known = mincore(area, AREA_SIZE, resident) == 0;
-    for (unsigned page = 0; page < AREA_SIZE / PAGE_SIZE; page++)
+    for (unsigned page = 1; page < AREA_SIZE / PAGE_SIZE; page++)
         if (!known || resident[page] & 1)
             memset(area + page * PAGE_SIZE, 0, PAGE_SIZE);
+    memset(area, 0, BOX_BED); /* which it may just be writing */
+    memset(area + BOX_BED + 8, 0, PAGE_SIZE - BOX_BED - 8);
     box_write(stub, BOX_ASLEEP, 1); /* or it soon will: its first command comes with a wake */
 }
 
@@ -103,7 +105,8 @@ static void make_clean(struct process *process)
         stub->sent = stub->streak = 0;
         stub->used = false;
     }
-    process->granted = 0;
+    process_new_secrets(process);
+    process->granted = process->empty_wakes = 0;
     process->audit_at = 0;
     list_remove(&process->link);
     machine.reused_count--;

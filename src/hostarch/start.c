@@ -84,7 +84,7 @@ static uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) 
 static void lay_out_memory(void)
 {
     machine.slots = machine.options.processes;
-    machine.words_size = round_up(WORDS_FIRST + (uint64_t)machine.slots * (machine.cpus + 2) * WORD_LINE, PAGE_SIZE);
+    machine.words_size = round_up(WORDS_FIRST + (uint64_t)machine.slots * (machine.cpus + 1) * WORD_LINE, PAGE_SIZE);
     machine.slot_step = ORDER_SIZE + ((uint64_t)machine.cpus << AREA_SHIFT);
     machine.code_at = 0;
     machine.gate_at = machine.code_at + CODE_SIZE;
@@ -99,7 +99,7 @@ static void lay_out_memory(void)
 
 static int make_memory(void)
 {
-    if (WORDS_FIRST + (uint64_t)machine.options.processes * (machine.cpus + 2) * WORD_LINE > WORDS_MAX)
+    if (WORDS_FIRST + (uint64_t)machine.options.processes * (machine.cpus + 1) * WORD_LINE > WORDS_MAX)
         return refuse("too many processes");
     lay_out_memory();
     machine.memfd = memfd_create("chorus", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -194,15 +194,15 @@ static void make_slots(void)
     for (uint32_t slot = 0; slot < machine.slots; slot++) {
         struct process *process = &machine.processes[slot];
         uint64_t at = machine.slots_at + slot * machine.slot_step;
-        uint64_t words = WORDS_FIRST + (uint64_t)slot * (machine.cpus + 2) * WORD_LINE;
+        uint64_t words = WORDS_FIRST + (uint64_t)slot * (machine.cpus + 1) * WORD_LINE;
         uint8_t *lines = (uint8_t *)machine.words + words;
         process->slot = slot;
         list_init(&process->link);
         process->orders = machine.memory + at;
-        process->agent_word = (volatile uint32_t *)(lines + machine.cpus * WORD_LINE);
-        process->report = (volatile uint64_t *)(lines + (machine.cpus + 1) * WORD_LINE);
-        process->agent_word_address = machine.base + WORDS_OFFSET + words + (uint64_t)machine.cpus * WORD_LINE;
-        process->report_address = process->agent_word_address + WORD_LINE;
+        process->agent_word = (volatile uint32_t *)(process->orders + ORDER_AGENT_WORD);
+        process->agent_word_address = machine.base + ORDER_OFFSET + ORDER_AGENT_WORD;
+        process->report = (volatile uint64_t *)(lines + machine.cpus * WORD_LINE);
+        process->report_address = machine.base + WORDS_OFFSET + words + (uint64_t)machine.cpus * WORD_LINE;
         for (int i = 0; i < machine.cpus; i++) {
             struct stub *stub = &process->stubs[i];
             stub->process = process;

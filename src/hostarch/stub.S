@@ -113,12 +113,24 @@ spin:
         jg      1b
 sleep:
         movl    $1, BOX_ASLEEP(%rbx)
+2:      mov     BOX_BED(%rbx), %rax     # another bed (layout.h): the last one and a secret, mixed
+        add     ARG_SECRET(%r13), %rax
+        mov     $0xbf58476d1ce4e5b9, %rdx
+        imul    %rdx, %rax
+        mov     %rax, %rdx
+        shr     $29, %rdx
+        xor     %rdx, %rax
+        mov     $0x94d049bb133111eb, %rdx
+        imul    %rdx, %rax
+        mov     %rax, BOX_BED(%rbx)
         mfence
-2:      mov     (%r14), %eax
+        shr     $(64 - BED_BITS), %rax
+        lea     WORDS + BEDS(%rip), %rdi
+        lea     (%rdi, %rax, 4), %rdi
+        mov     (%rdi), %edx
+        mov     (%r14), %eax
         cmp     %ebp, %eax
         jne     awake
-        mov     %r14, %rdi
-        mov     %ebp, %edx
         lea     2b(%rip), %r15
         jmp     futex_wait
 wake_nucleus:
@@ -293,7 +305,8 @@ stub_ready:
         ud2
 
 # --- the actor is gone, and this thread is to serve another: whatever was interrupted is forgotten -----------------------------------------------
-# Nothing that the actor could write is read from here to the first command: the area follows from the signal stack, the word is read only.
+# Nothing that the actor could write is read from here to the first command, but a number that the next bed is made of: the area follows from the signal
+# stack, the word is read only.
 stub_reset:
         find_arguments
         xor     %ebp, %ebp              # the word is 0 until the first command

@@ -332,7 +332,7 @@ Test(machine, a_thread_that_lurks_in_a_process_does_not_wake_in_the_next_actor)
     cr_assert_not_null(lurker.space->process);
     struct process *process = lurker.space->process;
     data_of(&lurker)[0] = machine.base + (uint64_t)(stub_wait_ip - stub_begin) - 2;
-    data_of(&lurker)[1] = process->stubs[0].word_address;
+    data_of(&lurker)[1] = machine.base + WORDS_OFFSET + BEDS + 5 * 4;
     host_cpu_run(0, thread);
     cr_assert_eq(next_trap()->kind, HOST_TRAP_CALL);
     run_for(5000000);

@@ -1,6 +1,8 @@
 # What the machine's tests run in their spaces: position-independent pieces, each copied to a page of its own at 0x400000. A page of data is at 0x500000; rdi has
 # the thread's argument at the start.
 
+#include <hostarch/layout.h>
+
         .macro  piece name
         .balign 64
         .globl  \name
@@ -67,6 +69,8 @@ user_gate_end:
         mov     0x500008, %rdi
         mov     $0x600000, %r15d
         mov     $0xabcdef, %r12d
+        mov     $(5 << 48), %rax        # that word is its bed, it says
+        mov     %rax, %gs:BOX_BED
         mov     $64, %eax
         xchg    %eax, %gs:0
         xor     %esi, %esi

@@ -293,6 +293,24 @@ static void run_on(unsigned long unused)
 }
 
 
+/* The same, hidden behind a thread on another CPU that makes many calls, each of which is allowed some CPU time. */
+static volatile unsigned long callers_area;
+static void run_on_elsewhere(unsigned long unused)
+{
+    while (area() == callers_area)
+        threadDelay(1000000);
+    run_on(unused);
+}
+static void run_on_masked(unsigned long unused)
+{
+    callers_area = area();
+    start_thread(run_on_elsewhere, unused);
+    for (;;) {
+        threadSelf();
+        callers_area = area();
+    }
+}
+
 /* Sleep in the stub's own futex without having trapped: the CPU is held, and given to nobody. Offsets are found by looking for the instruction. */
 static unsigned long find_syscall(unsigned long from, unsigned nth)
 {
@@ -308,15 +326,14 @@ static void hold_cpu(unsigned long unused)
     (void)unused;
     unsigned long wait = find_syscall(0, 0);
     for (;;) {
-        register long r15 __asm__("r15");
         long result;
         __asm__ volatile("lea 1f(%%rip), %%r15\n\t"
                          "xor %%r10d, %%r10d\n\t"
                          "jmp *%[wait]\n"
                          "1:"
-                         : "=a"(result), "=r"(r15)
+                         : "=a"(result)
                          : "0"(202), "D"(area() + 0x400), "S"(0), "d"(*(volatile uint32_t *)(area() + 0x400)), [wait] "r"(wait)
-                         : "rcx", "r10", "r11", "memory");
+                         : "rcx", "r10", "r11", "r15", "memory");
     }
 }
 
@@ -334,21 +351,56 @@ static void spin_in_stub(unsigned long unused)
         }
 }
 
-/* Wake everybody's words, for ever. */
+/* How many slept on it? By the stub's own instruction. */
+static long wake(unsigned long word)
+{
+    static unsigned long instruction;
+    if (instruction == 0)
+        instruction = find_syscall(0, 1);
+    long result;
+    __asm__ volatile("lea 1f(%%rip), %%r15\n\t"
+                     "jmp *%[wake]\n"
+                     "1:"
+                     : "=a"(result)
+                     : "0"(202), "D"(word), "S"(1), "d"(0x7fffffff), [wake] "r"(instruction)
+                     : "rcx", "r11", "r15", "memory");
+    return result;
+}
+
+/* Wake whoever sleeps anywhere, for ever; and again where somebody did. */
 static void hammer(unsigned long unused)
 {
     (void)unused;
-    unsigned long wake = find_syscall(0, 1);
-    for (unsigned long n = 0;; n++) {
-        register long r15 __asm__("r15");
-        long result;
-        __asm__ volatile("lea 1f(%%rip), %%r15\n\t"
-                         "jmp *%[wake]\n"
-                         "1:"
-                         : "=a"(result), "=r"(r15)
-                         : "0"(202), "D"(base + WORDS_OFFSET + WORDS_FIRST + n % 256 * WORD_LINE), "S"(1), "d"(0x7fffffff), [wake] "r"(wake)
-                         : "rcx", "r11", "memory");
+    enum { LATEST = 16 };
+    unsigned long found[LATEST] = {0}, n = 0;
+    for (unsigned long at = BEDS;; at = at + 4 < WORDS_FIRST + 32 * WORD_LINE ? at + 4 : BEDS) {
+        if (wake(base + WORDS_OFFSET + at) > 0)
+            found[n++ % LATEST] = base + WORDS_OFFSET + at;
+        for (int i = 0; at % 64 == 0 && i < LATEST; i++)
+            if (found[i])
+                wake(found[i]);
     }
+}
+
+/* Wake this actor's own sleeping stub threads, which are on all CPUs, and its agent. */
+static void hammer_own(unsigned long unused)
+{
+    (void)unused;
+    for (;;) {
+        for (int i = 0; i < 2; i++) {
+            unsigned long bed = *(volatile unsigned long *)(base + AREA_OFFSET + i * AREA_SIZE + BOX_BED) >> (64 - BED_BITS);
+            wake(base + WORDS_OFFSET + BEDS + 4 * bed);
+        }
+        wake(base + ORDER_OFFSET + ORDER_AGENT_WORD);
+    }
+}
+
+/* Wake the Nucleus, which sleeps on the mail box of who runs, without a word to say. */
+static void hammer_mail(unsigned long unused)
+{
+    (void)unused;
+    for (;;)
+        wake(area() + BOX_REQUEST);
 }
 
 /* Take the bases away that the gate lives by. */
@@ -394,6 +446,8 @@ static void scribble_many(unsigned long a) { many(scribble, a); }
 static void hold_cpu_many(unsigned long a) { many(hold_cpu, a); }
 static void spin_in_stub_many(unsigned long a) { many(spin_in_stub, a); }
 static void hammer_many(unsigned long a) { many(hammer, a); }
+static void hammer_own_many(unsigned long a) { many(hammer_own, a); }
+static void hammer_mail_many(unsigned long a) { many(hammer_mail, a); }
 static void fuzz_many(unsigned long a) { many(fuzz, a); }
 
 static const struct attack {
@@ -419,9 +473,12 @@ static const struct attack {
     {"fuzz", fuzz, 0, 1, 1, 500, false},
     {"spin", spin, 0, 1, 1, 200, false},
     {"run-on", run_on, 0, 1, 1, 300, false},
+    {"run-on-masked", run_on_masked, 0, 1, 1, 300, false},
     {"hold-cpu", hold_cpu, 0, 1, 1, 300, false},
     {"spin-in-stub", spin_in_stub, 0, 1, 1, 300, false},
     {"hammer", hammer, 0, 1, 1, 300, false},
+    {"hammer-own", hammer_own, 0, 1, 1, 300, false},
+    {"hammer-mail", hammer_mail, 0, 1, 1, 300, false},
     {"bases", bases, 0, 3, 1, 50, false},
     {"single-step", single_step, 0, 1, 1, 50, false},
     {"wild-stack", wild_stack, 0, 4, 1, 50, false},
@@ -432,6 +489,8 @@ static const struct attack {
     {"hold-cpu-many", hold_cpu_many, 0, 1, 1, 300, false},
     {"spin-in-stub-many", spin_in_stub_many, 0, 1, 1, 300, false},
     {"hammer-many", hammer_many, 0, 1, 1, 300, false},
+    {"hammer-own-many", hammer_own_many, 0, 1, 1, 300, false},
+    {"hammer-mail-many", hammer_mail_many, 0, 1, 1, 300, false},
     {"fuzz-many", fuzz_many, 0, 1, 1, 500, false},
 };
 #define ATTACKS (sizeof attacks / sizeof *attacks)

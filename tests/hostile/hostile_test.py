@@ -13,9 +13,10 @@ HOSTILE = os.path.join(BUILD, 'tests/hostile/hostile')
 HONEST = os.path.join(BUILD, 'tests/hostile/honest')
 
 # What makes no trap, or too many, and so could keep others from the CPU.
-DISOBEDIENT = ['spin', 'run-on', 'hold-cpu', 'spin-in-stub', 'hammer', 'scribble', 'double-fetch', 'fuzz']
-THREADS = {'double-fetch': 2}  # of an attack; so many honest rivals it is compared with
-FLOOR = {'hammer': 0.5}  # known to be too low: its wakes cost others' CPUs, see docs/limits.md
+DISOBEDIENT = ['spin', 'run-on', 'run-on-masked', 'hold-cpu', 'spin-in-stub', 'hammer', 'hammer-own', 'hammer-mail', 'scribble',
+               'double-fetch', 'fuzz']
+THREADS = {'double-fetch': 2, 'run-on-masked': 2}  # of an attack; so many honest rivals it is compared with
+FLOOR = 0.8
 SECONDS = 5 if LONG else 1
 
 
@@ -68,13 +69,13 @@ def expect_share(cpus):
         share = 0
         for _ in range(4):
             share = max(share, share_beside(name, '--cpus', str(cpus)))
-            if share >= FLOOR.get(name, 0.8):
+            if share >= FLOOR:
                 break
         print(f'# beside {name}, {cpus} CPUs: {share:.2f} of the share beside an honest rival', flush=True)
-        if share < FLOOR.get(name, 0.8):
+        if share < FLOOR:
             poor.append(f'{name} {share:.2f}')
     if poor:
-        raise Failure(f'an honest actor gets less than 0.8 of its share beside: {poor}')
+        raise Failure(f'an honest actor gets less than {FLOOR} of its share beside: {poor}')
 
 
 @check
