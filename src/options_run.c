@@ -99,6 +99,19 @@ static bool set_cpus(void *field, const char *value, char *problem, size_t size)
     return true;
 }
 
+static bool set_rewrite(void *field, const char *value, char *problem, size_t size)
+{
+    unsigned long number;
+    if (strcmp(value, "off") == 0)
+        value = "0";
+    else if (strcmp(value, "on") == 0)
+        value = SITE_REWRITE_DEFAULT;
+    else if (!options_parse_number(value, 1, 1000000, &number))
+        return option_refuse(problem, size, "neither off nor on nor a number of traps");
+    *(const char **)field = value;
+    return true;
+}
+
 static bool set_processes(void *field, const char *value, char *problem, size_t size)
 {
     unsigned long number;
@@ -220,6 +233,10 @@ static const struct option_entry entries[] = {
       set_config, 0 },
     { "strace", NULL, "Decode every Linux call to standard error or the log.",
       option_set_flag, SITE(strace) },
+    { "rewrite", "off|on|TRAPS",
+      "Whether system calls of programs become jumps into the Nucleus's\n"
+      "gate, and after how many traps from one place. Otherwise on, " SITE_REWRITE_DEFAULT ".",
+      set_rewrite, SITE(rewrite) },
     { "env", "NAME[=VALUE]",
       "Add NAME to the command's environment; without VALUE, with the\n"
       "value that it has outside.",

@@ -29,6 +29,8 @@ enum {
 #define SITE_MEMORY_LEAST   (UINT64_C(16) << 20)
 #define SITE_MEMORY_MOST    (UINT64_C(1) << 40)
 
+#define SITE_REWRITE_DEFAULT "64"
+
 /* Filled by options_parse_run, complete and checked; freed by options_free_run. */
 struct site_options {
     char *name;              /* never NULL; the host pid in decimal when none was given */
@@ -40,6 +42,7 @@ struct site_options {
     unsigned processes;      /* most host processes at a time */
     bool verbose;
     bool strace;             /* decode every Linux call to the log */
+    const char *rewrite;     /* after so many traps a system call is rewritten, a number; NULL: the default */
     const char *log_file;    /* NULL: messages go to standard error */
     const char *trace_file;  /* NULL: no trace */
     char **command;          /* ends with NULL; NULL itself: the interactive shell */

@@ -80,6 +80,7 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
         add(arguments, "--verbose");
     if (options->strace)
         add(arguments, "--strace");
+    add_option(arguments, "--rewrite", options->rewrite != NULL ? options->rewrite : SITE_REWRITE_DEFAULT);
     for (char **variable = options->environment; variable != NULL && *variable != NULL; variable++)
         add_option(arguments, "--env", *variable);
     add_option(arguments, "--user", options->user);

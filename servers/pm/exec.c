@@ -23,6 +23,7 @@
 #include "path.h"
 #include "process.h"
 #include "regular.h"
+#include "rewrite.h"
 #include "signals.h"
 #include "space.h"
 #include "thread.h"
@@ -295,8 +296,9 @@ static int look_into(struct call *call, struct exec *exec)
 
 /* ---- memory ---- */
 
-static int map_load(struct space *space, struct file *file, const struct elf_load *load,
-                    uint64_t bias)
+/* Text may come from an image: <text> instead of the file, beginning at <text_offset> of it. */
+static int map_load(struct space *space, const struct file *file, const struct elf_load *load,
+                    uint64_t bias, const struct file *text, uint64_t text_offset)
 {
     VmAddr start = (load->address + bias) & ~(VmAddr)(K_PAGESIZE - 1);
     uint64_t head = load->address % K_PAGESIZE;
@@ -308,12 +310,15 @@ static int map_load(struct space *space, struct file *file, const struct elf_loa
                        (load->protection & PROT_EXEC ? K_EXECUTABLE : 0u);
     int status = K_OK;
     bool plain = !(load->protection & PROT_WRITE) && load->memory_size == load->file_size;
+    bool other = text != NULL && plain && (load->protection & PROT_EXEC);
+    const KnCap *segment = other ? &text->segment : &file->segment;
     pm_unlock();
     if (file_part > 0) {
         KnRgnDesc region = { .startAddr = start, .size = file_end - start,
                              .options = options | (plain ? K_INHERITSHARE : K_INHERITCOPY),
                              .opaque = plain ? 1 /* private, see memory.c */ : 0 };
-        KnObjDesc object = { .dataObject = file->segment, .offset = load->offset - head,
+        KnObjDesc object = { .dataObject = *segment,
+                             .offset = load->offset - head - (other ? text_offset : 0),
                              .size = plain ? 0 : file_part };
         status = plain ? rgnMap(&actor, &region, &object) : rgnInit(&actor, &region, &object);
     }
@@ -328,10 +333,10 @@ static int map_load(struct space *space, struct file *file, const struct elf_loa
 }
 
 static int map_program(struct space *space, struct file *file, const struct elf_program *elf,
-                       uint64_t bias)
+                       uint64_t bias, const struct file *text, uint64_t text_offset)
 {
     for (unsigned i = 0; i < elf->load_count; i++) {
-        int error = map_load(space, file, &elf->loads[i], bias);
+        int error = map_load(space, file, &elf->loads[i], bias, text, text_offset);
         if (error != 0)
             return error;
     }
@@ -483,13 +488,16 @@ static int fill_stack(struct exec *exec, const struct process *process, struct s
 static int build(struct exec *exec, struct process *process, struct space *space)
 {
     exec->bias = exec->elf.fixed ? 0 : PIE_BASE + random_pages(12) - exec->elf.low;
-    int error = map_program(space, exec->program, &exec->elf, exec->bias);
+    uint64_t text_offset = 0;
+    rewrite_end(space);
+    const struct file *text = rewrite_begin(space, exec->program, exec->elf.low + exec->bias, &text_offset);
+    int error = map_program(space, exec->program, &exec->elf, exec->bias, text, text_offset);
     exec->entry = exec->elf.entry + exec->bias;
     if (error == 0 && exec->interpreter != NULL) {
         exec->interpreter_bias = exec->interpreter_elf.fixed
                                      ? 0 : INTERPRETER_BASE + random_pages(12);
         error = map_program(space, exec->interpreter, &exec->interpreter_elf,
-                            exec->interpreter_bias);
+                            exec->interpreter_bias, NULL, 0);
         exec->entry = exec->interpreter_elf.entry + exec->interpreter_bias;
     }
     if (error == 0)

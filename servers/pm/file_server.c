@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "own_files.h"
+#include "rewrite.h"
 #include "worker.h"
 
 #define PATIENCE 500 /* tries to find om, 10 ms apart */
@@ -100,6 +101,31 @@ static int exchange_by_message(struct file_exchange *exchange)
     return exchange->reply.error;
 }
 
+/* Whose text can change: rewrite.c must know. */
+static void note_writers(const struct file_exchange *exchange)
+{
+    const struct file_request *request = &exchange->request;
+    bool writes = request->open.access & (FILE_O_WRITE | FILE_O_TRUNCATE);
+    switch (request->operation) {
+    case FILE_OPEN:
+    case FILE_CREATE:
+        if (writes && exchange->reply.outcome == FILE_DONE)
+            rewrite_writer(exchange->reply.attributes.key, true);
+        break;
+    case FILE_CLOSE:
+        if (writes)
+            rewrite_writer(request->key, false);
+        break;
+    case FILE_SETATTR:
+        if ((request->setattr.valid & FILE_SET_SIZE) && exchange->reply.outcome == FILE_DONE) {
+            rewrite_writer(exchange->reply.attributes.key, true);
+            rewrite_writer(exchange->reply.attributes.key, false);
+        }
+        break;
+    default: break;
+    }
+}
+
 int file_exchange(struct file_exchange *exchange)
 {
     exchange->request.key = exchange->node.key;
@@ -108,7 +134,10 @@ int file_exchange(struct file_exchange *exchange)
     memset(&exchange->reply, 0, sizeof exchange->reply);
     if (file_node_is_own(&exchange->node))
         return own_files_serve(exchange);
-    return exchange_by_message(exchange);
+    int error = exchange_by_message(exchange);
+    if (error == 0)
+        note_writers(exchange);
+    return error;
 }
 
 int file_server_find(struct file_node *root)

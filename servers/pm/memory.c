@@ -11,6 +11,7 @@
 #include "descriptor.h"
 #include "device.h"
 #include "regular.h"
+#include "rewrite.h"
 #include "space.h"
 #include "user.h"
 
@@ -80,6 +81,8 @@ int space_map(struct space *space, struct mapping *mapping)
         region.opaque |= OPAQUE_NEVER_WRITE;
     if (mapping->overwrite)
         region.options |= K_OVERWRITE;
+    if (mapping->overwrite)
+        rewrite_give_way(space, mapping->address, mapping->address + region.size, false);
     KnCap actor = space->actor;
     VmAddr ceiling = mmap_ceiling(space);
     int status = K_EOVERLAP;
@@ -102,6 +105,7 @@ int space_map(struct space *space, struct mapping *mapping)
 int space_unmap(struct space *space, VmAddr address, VmSize size)
 {
     KnRgnDesc region = { .startAddr = address, .size = pages_up(size) };
+    rewrite_give_way(space, address, address + region.size, false);
     int status = rgnFree(&space->actor, &region);
     return status < 0 ? memory_error(status) : 0;
 }
@@ -142,6 +146,8 @@ static int mapping_of_file(struct call *call, unsigned flags, struct mapping *ma
     if (mapping->shared && (mapping->protection & PROT_WRITE) && !writable)
         return -EACCES;
     mapping->never_writable = mapping->shared && !writable;
+    if (mapping->shared && writable && file->has_segment)
+        rewrite_writer(file->segment.key, true); /* for good: the mapping may outlive the descriptor */
     if (file_is_zero_device(file))
         return 0;
     mapping->segment = file_segment(file);
@@ -247,6 +253,7 @@ static int make_private(struct space *space, const KnRgnStat *stat, VmAddr from,
 static int prepare_writing(struct space *space, VmAddr from, VmAddr to)
 {
     KnRgnStat stat;
+    rewrite_give_way(space, from, to, true);
     for (VmAddr at = from; at < to && rgnStat(&space->actor, at, &stat) == K_OK &&
                            stat.startAddr < to;
          at = stat.startAddr + stat.size) {
@@ -273,6 +280,8 @@ int64_t linux_mprotect(struct call *call)
         return 0;
     if (size > K_USERTOP || address > K_USERTOP - size)
         return -ENOMEM;
+    if (!(protection & PROT_WRITE))
+        rewrite_give_way(space, address, address + size, false);
     int error = protection & PROT_WRITE ? prepare_writing(space, address, address + size) : 0;
     if (error != 0)
         return error;
@@ -297,6 +306,9 @@ int64_t linux_mremap(struct call *call)
         return -EINVAL;
     KnRgnDesc region = { .startAddr = old, .size = size };
     int status;
+    rewrite_give_way(space, old, old + old_size, false);
+    if (flags & MREMAP_FIXED)
+        rewrite_give_way(space, wish & ~(VmAddr)(K_PAGESIZE - 1), wish + size, false);
     if (flags & MREMAP_FIXED) {
         if (wish % K_PAGESIZE != 0 || wish < K_USERBOTTOM || wish > K_USERTOP - size ||
             (wish < old + old_size && old < wish + size))

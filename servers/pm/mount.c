@@ -97,6 +97,11 @@ static int new_file_system(const char *source, const char *type, const char *opt
     return attach(first->root, strcmp(type, "tmpfs") == 0 ? "" : source, type, options, ret_root);
 }
 
+int mount_nowhere(struct file_node *ret_root)
+{
+    return new_file_system("", "tmpfs", "mode=700", ret_root);
+}
+
 int mount_at_boot(const char *path, const char *type, const char *source)
 {
     struct mount *first = LIST_ENTRY(mounts.next, struct mount, link);

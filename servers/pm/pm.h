@@ -128,6 +128,9 @@ struct space {
     VmAddr code_start, code_end, data_start, data_end;
     VmAddr arg_start, arg_end, env_start, env_end;
     struct file *program; /* what it runs; may be NULL */
+    struct rewrite_program *rewritten; /* rewrite.c: of which it runs the image; may be NULL */
+    struct file *image;
+    bool not_rewritten;   /* and never will be */
     uint64_t auxv[48];
     unsigned auxv_words;
 };
@@ -325,6 +328,7 @@ struct pm_options {
     bool verbose;
     bool strace;
     unsigned processes_max;
+    unsigned rewrite_after; /* a system call is rewritten after so many traps; 0: never */
 };
 extern struct pm_options pm_options;
 

@@ -4,6 +4,7 @@
 
 #include "descriptor.h"
 #include "process.h"
+#include "rewrite.h"
 #include "worker.h"
 
 static struct list spaces = { &spaces, &spaces };
@@ -66,6 +67,7 @@ static void copy_facts(struct space *space, const struct space *old)
     space->program = old->program;
     if (space->program != NULL)
         file_reference(space->program);
+    rewrite_fork(space, old);
 }
 
 int space_fork(struct space *old, struct space **ret_space)
@@ -91,6 +93,7 @@ void space_release(struct space *space)
 {
     if (--space->references > 0)
         return;
+    rewrite_end(space);
     if (space->program != NULL)
         file_release(space->program);
     space->program = NULL;

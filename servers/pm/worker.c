@@ -20,6 +20,7 @@
 #include "exception.h"
 #include "init.h"
 #include "process.h"
+#include "rewrite.h"
 #include "signals.h"
 #include "space.h"
 #include "strace.h"
@@ -307,6 +308,7 @@ static void trap_arrived(const KnTrapMsg *trap)
         call_end(&thread->call);
     switch (trap->kind) {
     case K_TRAP_SYSCALL:
+        rewrite_trapped(thread, trap);
         call_begin(&thread->call, trap);
         serve(thread);
         break;

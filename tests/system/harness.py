@@ -43,6 +43,10 @@ TIMEOUT = int(os.environ.get('CHORUS_TEST_TIMEOUT', 120 if LONG else 60))  # sec
 PLACE = os.environ.get('CHORUS_TEST_PLACE')
 PLACED = ['--place', PLACE] if PLACE else []
 
+# After how many traps system calls are rewritten, as for --rewrite; with 1 nearly all are.
+if REWRITE := os.environ.get('CHORUS_TEST_REWRITE'):
+    PLACED += ['--rewrite', REWRITE]
+
 CHECK_TIMEOUT = 5 * TIMEOUT
 
 # What the site says at its end under --verbose.
