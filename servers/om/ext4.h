@@ -1,7 +1,7 @@
 /* ext4: what its files share. See README.md for what is kept where, and when it is safe.
  *
  *   ext4_io.c      libext2fs reads and writes metadata through our cache
- *   ext4_mount.c   checks, recovery, opening, closing
+ *   ext4_mount.c   checks, recovery, opening, closing, going from one om to the next
  *   ext4_commit.c  what a commit brings from memory into the cache
  *   ext4_fs.c      the table of operations
  *   ext4_inode.c   inodes: reading, writing, times, the orphan list, deletion
@@ -89,6 +89,8 @@ io_manager ext4_io_manager(struct cache *cache);
 
 /* ext4_mount.c ------------------------------------------------------------------------------- */
 int ext4_unmount(struct fs *fs);
+int ext4_rest(struct fs *fs);
+void ext4_hand_over(struct fs *fs, struct om_state *state);
 
 /* ext4_fs.c ---------------------------------------------------------------------------------- */
 extern const struct fs_operations ext4_operations;

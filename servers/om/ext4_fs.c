@@ -336,5 +336,7 @@ const struct fs_operations ext4_operations = {
     .sync = ext4_sync,
     .is_changed = ext4_is_changed,
     .statfs = ext4_statfs,
+    .rest = ext4_rest,
+    .hand_over = ext4_hand_over,
     .unmount = ext4_unmount,
 };

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "ext4.h"
+#include "state.h"
 
 #define BLOCK_SIZE_MAX 4096         /* a block must fit into a page of the Nucleus' cache */
 #define CACHE_BLOCKS_MIN 256
@@ -68,6 +69,7 @@ struct mounting {
     struct journal_place place;
     struct jbd2_superblock journal;
     bool     has_journal;
+    bool     rests;             /* the image is marked as in use, and yet needs nothing: another om left it so */
     char    *why;
     size_t   why_size;
 };
@@ -148,7 +150,7 @@ static int state_check(struct mounting *mounting)
     if ((mounting->super.s_state & EXT2_ERROR_FS) != 0)
         return refuse(mounting, -EUCLEAN,
                       "it is marked as having errors; check it with e2fsck first");
-    if ((mounting->super.s_state & EXT2_VALID_FS) == 0 && !mounting->read_only &&
+    if ((mounting->super.s_state & EXT2_VALID_FS) == 0 && !mounting->read_only && !mounting->rests &&
         (mounting->super.s_feature_compat & EXT3_FEATURE_COMPAT_HAS_JOURNAL) == 0)
         return refuse(mounting, -EUCLEAN, "it was not unmounted, and has no journal to recover it "
                       "by; check it with e2fsck first");
@@ -368,7 +370,7 @@ static int journal_examine(struct mounting *mounting)
     if (mounting->journal.error != 0)
         return refuse(mounting, -EUCLEAN, "its journal was given up after an error; check it with "
                       "e2fsck");
-    unclean = (mounting->super.s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER) != 0;
+    unclean = (mounting->super.s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER) != 0 && !mounting->rests;
     return unclean ? journal_recover(mounting) : journal_skip(mounting);
 }
 
@@ -397,6 +399,8 @@ static int writing_begin(struct mounting *mounting)
         ext4->overhead = ext4->journal.transaction_max / 2;
     ext4->journal.overhead = ext4->overhead;
     ext4_freeing_watch(ext4);
+    if (mounting->rests)
+        return 0;
     e2->super->s_mtime = (uint32_t)ext4_now(ext4).seconds;
     if (!mounting->has_journal) {
         e2->super->s_state &= ~EXT2_VALID_FS;
@@ -486,6 +490,39 @@ static struct ext4 *ext4_new(bool read_only)
     return ext4;
 }
 
+static int orphans_clean(struct mounting *mounting)
+{
+    struct ext4 *ext4 = mounting->ext4;
+    int error;
+
+    pthread_mutex_lock(&ext4->fs.lock);
+    error = ext4_orphans_clean(ext4);
+    pthread_mutex_unlock(&ext4->fs.lock);
+    return error == 0 ? 0 : refuse(mounting, error, "its list of deleted files is damaged; check it "
+                                   "with e2fsck");
+}
+
+static int mount(struct mounting *mounting, struct fs **ret)
+{
+    int error;
+
+    initialize_ext2_error_table();
+    mounting->ext4 = ext4_new(mounting->read_only);
+    if (mounting->ext4 == NULL)
+        return refuse(mounting, -ENOMEM, "there is not enough memory");
+    mounting->ext4->device = mounting->device;
+    error = mount_run(mounting);
+    free(mounting->place.blocks);
+    if (error == 0 && !mounting->read_only && !mounting->rests)
+        error = orphans_clean(mounting);
+    if (error != 0) {
+        ext4_free(mounting->ext4);
+        return error;
+    }
+    *ret = &mounting->ext4->fs;
+    return 0;
+}
+
 int ext4_mount(struct blockdev *device, bool read_only, size_t memory, struct fs **ret,
                char *ret_why, size_t why_size)
 {
@@ -493,28 +530,75 @@ int ext4_mount(struct blockdev *device, bool read_only, size_t memory, struct fs
         .device = device, .read_only = read_only || device->read_only, .memory = memory,
         .why = ret_why, .why_size = why_size,
     };
-    int error;
 
-    initialize_ext2_error_table();
-    mounting.ext4 = ext4_new(mounting.read_only);
-    if (mounting.ext4 == NULL)
-        return refuse(&mounting, -ENOMEM, "there is not enough memory");
-    mounting.ext4->device = device;
-    error = mount_run(&mounting);
-    free(mounting.place.blocks);
-    if (error == 0 && !mounting.read_only) {
-        pthread_mutex_lock(&mounting.ext4->fs.lock);
-        error = ext4_orphans_clean(mounting.ext4);
-        pthread_mutex_unlock(&mounting.ext4->fs.lock);
+    return mount(&mounting, ret);
+}
+
+/* From one om to the next ----------------------------------------------------------- */
+
+/* What is kept of a file in use. At rest nothing of it is under way, and all that arrived is recorded. */
+struct resting_node {
+    uint32_t inode, holds;
+    uint64_t size;
+    uint8_t  speculative;
+};
+
+int ext4_rest(struct fs *fs)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+
+    if (fs->read_only)
+        return 0;
+    return ext4->journal.aborted ? -EROFS : journal_close(&ext4->journal);
+}
+
+void ext4_hand_over(struct fs *fs, struct om_state *state)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+    const struct resting_node end = { 0 };
+
+    STATE_PUT(state, ext4->next_generation);
+    for (unsigned i = 0; i < EXT4_NODE_BUCKETS; i++)
+        for (const struct ext4_node *node = ext4->nodes[i]; node != NULL; node = node->next) {
+            struct resting_node resting = { .inode = node->inode, .holds = node->holds, .size = node->size,
+                                            .speculative = node->speculative };
+
+            STATE_PUT(state, resting);
+        }
+    STATE_PUT(state, end);
+}
+
+static int nodes_take_over(struct ext4 *ext4, struct om_state *state)
+{
+    struct resting_node resting;
+
+    STATE_GET(state, ext4->next_generation);
+    for (STATE_GET(state, resting); resting.inode != 0; STATE_GET(state, resting)) {
+        struct ext4_node *node = ext4_node_get(ext4, resting.inode, resting.size);
+
+        if (node == NULL)
+            return -ENOMEM;
+        node->holds = resting.holds;
+        node->speculative = resting.speculative != 0;
+    }
+    return state->failed ? -EINVAL : 0;
+}
+
+int ext4_take_over(struct blockdev *device, bool read_only, size_t memory, struct om_state *state, struct fs **ret,
+                   char *ret_why, size_t why_size)
+{
+    struct mounting mounting = {
+        .device = device, .read_only = read_only || device->read_only, .memory = memory,
+        .why = ret_why, .why_size = why_size, .rests = !read_only,
+    };
+    int error = mount(&mounting, ret);
+
+    if (error == 0) {
+        error = nodes_take_over(mounting.ext4, state);
         if (error != 0)
-            refuse(&mounting, error, "its list of deleted files is damaged; check it with e2fsck");
+            refuse(&mounting, error, "what the one before knew of its files cannot be read");
     }
-    if (error != 0) {
-        ext4_free(mounting.ext4);
-        return error;
-    }
-    *ret = &mounting.ext4->fs;
-    return 0;
+    return error;
 }
 
 /* Closing ------------------------------------------------------------------------- */

@@ -23,9 +23,11 @@
 typedef uint64_t fs_id;
 #define FS_ID(inode, generation)  ((uint64_t)(inode) | ((uint64_t)(generation) & 0xffffff) << 32)
 #define FS_ID_INODE(id)           ((uint32_t)(id))
+#define FS_SOURCE_SIZE            (FILE_NAME_MAX + 1)
 
 struct blockdev;
 struct fs;
+struct om_state;
 
 /* What a new node is to be. */
 struct fs_new {
@@ -106,6 +108,10 @@ struct fs_operations {
     int (*sync)(struct fs *fs);
     bool (*is_changed)(struct fs *fs);      /* would sync have something to do? */
     int (*statfs)(struct fs *fs, struct file_statfs *ret);
+    /* [w] All is on the disk and nothing is under way: another om can open it. */
+    int (*rest)(struct fs *fs);
+    /* What it must know that is not on the disk. Nobody else uses the file system. */
+    void (*hand_over)(struct fs *fs, struct om_state *state);
     /* Write back and close; `fs` is freed, whatever is returned. Nobody else uses it; lock not
      * held. */
     int (*unmount)(struct fs *fs);
@@ -118,6 +124,7 @@ struct fs {
     bool     in_memory;         /* nothing of it outlives the site: it need not be pushed out */
     uint32_t number;            /* of this file system in keys, 1..255 */
     fs_id    root;
+    char     source[FS_SOURCE_SIZE];    /* the device, by the name that it was attached by */
     /* The current time; tests put theirs here. */
     void (*now)(struct file_time *ret);
 };
@@ -129,6 +136,11 @@ void fs_clock(struct file_time *ret);
  * `memory` bytes are used for the cache, about. The device stays the caller's. */
 int ext4_mount(struct blockdev *device, bool read_only, size_t memory, struct fs **ret, char *ret_why,
                size_t why_size);
+
+/* The same for an image that another om has at rest, and uses no more: what that one's operations->hand_over wrote is read. Nothing
+ * that was not there before is written. */
+int ext4_take_over(struct blockdev *device, bool read_only, size_t memory, struct om_state *state, struct fs **ret, char *ret_why,
+                   size_t why_size);
 
 /* A file system in memory; `size` bytes at most, 0: no limit of its own. */
 int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret);
@@ -142,8 +154,12 @@ struct fs_store {
 /* From now on a tmpfs keeps at most `pages` pushed-out pages in memory, the others in the store. */
 void tmpfs_use_store(struct fs *fs, struct fs_store *store, uint64_t pages);
 
+int tmpfs_take_over(struct fs_store *store, uint64_t pages, struct om_state *state, struct fs **ret);
+
 /* A store in a file without a name on `fs`, which is unmounted after it was closed. */
 struct fs_store *store_open(struct fs *fs);
 void store_close(struct fs_store *store);
+void store_hand_over(struct fs_store *store, struct om_state *state);
+int store_take_over(struct fs_store *store, struct om_state *state);    /* into one that was just opened */
 
 #endif

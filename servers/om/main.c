@@ -7,6 +7,9 @@
  * name so that segments outlive om's restart: a worker may wait in the Nucleus for pages to be
  * pushed out, and that needs a mapper thread, never another worker. Neither calls pm or dm.
  *
+ * It can be replaced while it is used (docs/replace.md): both kinds of threads are brought to rest, the disks too, and what is
+ * in memory alone goes along (handover.c).
+ *
  * What was changed is committed at the latest COMMIT_AFTER later; the timer runs only when there is
  * something. When the root cannot be mounted om says why, and answers every request with an error.
  */
@@ -16,6 +19,7 @@
 #include <malloc.h>
 #include <mem/chMapper.h>
 #include <pthread.h>
+#include <server/handover.h>
 #include <server/server.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,6 +36,8 @@
 #define HEAP_MAX       (2u << 20)
 #define HEAP_SHARE     16               /* what the heap is made ready for at the start */
 #define COMMIT_AFTER   5000000000ll     /* ns */
+#define REST_LOOK      50000ll          /* ns between two looks whether all mapper threads rest */
+#define REST_LOOKS     200000           /* at most: 10 s */
 
 static struct om om;
 static KnUniqueId mapper_ui;
@@ -199,14 +205,77 @@ static void mapper_serve(const KnMpRequest *request, uint8_t *body, uint32_t bod
     answer->bodySize = (uint32_t)used;
 }
 
-static void *mapper_run(void *unused)
+/* At rest. A thread that takes one of the messages of mapper_rest stays here until mapper_go_on; the first time, in a successor, all
+ * of them do, until there is a port to receive from. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t  go_on;
+    uint32_t generation;
+    unsigned resting;
+} rest = { .lock = PTHREAD_MUTEX_INITIALIZER, .go_on = PTHREAD_COND_INITIALIZER };
+
+static void rest_here(uint32_t generation)
+{
+    pthread_mutex_lock(&rest.lock);
+    if (generation == rest.generation)
+        rest.resting++;
+    while (generation == rest.generation)
+        pthread_cond_wait(&rest.go_on, &rest.lock);
+    pthread_mutex_unlock(&rest.lock);
+}
+
+static void mapper_go_on(void)
+{
+    pthread_mutex_lock(&rest.lock);
+    rest.generation++;
+    rest.resting = 0;
+    pthread_cond_broadcast(&rest.go_on);
+    pthread_mutex_unlock(&rest.lock);
+}
+
+static bool mapper_rests(void)
+{
+    pthread_mutex_lock(&rest.lock);
+    bool all = rest.resting == MAPPER_THREADS;
+    pthread_mutex_unlock(&rest.lock);
+    return all;
+}
+
+/* Every thread has finished what it did, and takes nothing more: requests wait in the port. */
+static int mapper_rest(void)
+{
+    _Alignas(16) uint32_t annex[K_CMSGANNEXSIZE / sizeof(uint32_t)] = { HANDOVER_PAUSE, rest.generation };
+    const KnMsgDesc message = { .annexAddr = annex };
+    const KnIpcDest dest = { .target = mapper_ui, .mode = K_PORTMODE };
+    int status = K_OK;
+
+    for (int i = 0; i < MAPPER_THREADS && status == K_OK; i++)
+        status = ipcSend(&message, K_DEFAULTPORT, &dest);
+    for (int i = 0; status == K_OK && !mapper_rests(); i++) {
+        if (i == REST_LOOKS)
+            return K_ETIMEOUT;
+        threadDelay(REST_LOOK);
+    }
+    return status;
+}
+
+static bool is_own(void)
+{
+    KnMsgHead head;
+    KnCap self;
+
+    return ipcSysInfo(&head) == K_OK && actorSelf(&self) == K_OK && uiEqual(&head.srcActor, &self.ui);
+}
+
+static void *mapper_run(void *is_successor)
 {
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE], reply_annex[K_CMSGANNEXSIZE];
     uint8_t *body = body_new();
     KnMsgDesc answer = { .annexAddr = reply_annex };
     bool answered = false;
 
-    (void)unused;
+    if (is_successor != NULL)
+        rest_here(0);
     while (body != NULL) {
         KnMsgDesc message = { .annexAddr = annex, .bodyAddr = body, .bodySize = K_CMSGSIZEMAX };
         KnMpRequest request;
@@ -218,6 +287,10 @@ static void *mapper_run(void *unused)
         if (status < 0)
             continue;           /* the caller of the last request has gone */
         memcpy(&request, annex, sizeof request);
+        if (request.op == HANDOVER_PAUSE && is_own()) {
+            rest_here(((const uint32_t *)(const void *)annex)[1]);
+            continue;
+        }
         mapper_serve(&request, body, message.bodySize, &reply, &answer);
         memset(reply_annex, 0, sizeof reply_annex);
         memcpy(reply_annex, &reply, sizeof reply);
@@ -227,23 +300,27 @@ static void *mapper_run(void *unused)
     return NULL;
 }
 
-static int mapper_start(void)
+static int mapper_threads_start(bool is_successor)
 {
-    int status = uiBuild(&mapper_ui, K_UISTATPORT, 0, FILE_MAPPER_STAMP);
-
-    if (status != K_OK)
-        return status;
-    mapper_port = portDeclare(K_MYACTOR, &mapper_ui);
-    if (mapper_port < 0)
-        return mapper_port;
     for (int i = 0; i < MAPPER_THREADS; i++) {
         pthread_t thread;
 
-        if (pthread_create(&thread, NULL, mapper_run, NULL) != 0)
+        if (pthread_create(&thread, NULL, mapper_run, is_successor ? &rest : NULL) != 0)
             return K_ENOMEM;
         pthread_detach(thread);
     }
-    return vmMapperDefault(&mapper_ui);
+    return K_OK;
+}
+
+static int mapper_start(void)
+{
+    mapper_port = portDeclare(K_MYACTOR, &mapper_ui);
+    if (mapper_port < 0)
+        return mapper_port;
+    int status = server_port_add(mapper_port);
+    if (status == K_OK)
+        status = mapper_threads_start(false);
+    return status == K_OK ? vmMapperDefault(&mapper_ui) : status;
 }
 
 /* Workers --------------------------------------------------------------------------- */
@@ -302,8 +379,10 @@ static void root_mount(void)
 
     if (error == 0)
         error = ext4_mount(disk, root_read_only, om.cache_memory, &fs, why, sizeof why);
-    if (error == 0)
+    if (error == 0) {
+        memcpy(fs->source, root_disk, sizeof root_disk);
         error = om_add(&om, fs, 1);
+    }
     if (error != 0)
         fprintf(stderr, K_LOG_URGENT "the root file system on %s cannot be used: %s\n", root_disk,
                 why);
@@ -311,25 +390,84 @@ static void root_mount(void)
         fprintf(stderr, K_LOG_URGENT "%s can only be read\n", root_disk);
 }
 
-static int start(void)
+/* What the first one and a successor have in common. */
+static int prepare(void)
 {
     KnUniqueId group;
     int status = uiBuild(&group, K_UISTATGROUP, 0, FILE_GROUP_STAMP);
 
+    if (status == K_OK)
+        status = uiBuild(&mapper_ui, K_UISTATPORT, 0, FILE_MAPPER_STAMP);
+    om_init(&om, &world);
+    om.port = bits_of(&group);
+    om.mapper_port = bits_of(&mapper_ui);
+    memory_share();
+    return status;
+}
+
+static int start(void)
+{
+    int status = prepare();
+
     if (status != K_OK)
         return status;
-    om_init(&om, &world);
-    memory_share();
     commit_timer = timerCreate(server_port(), 0);
     if (commit_timer < 0)
         return commit_timer;
     status = mapper_start();
-    om.port = bits_of(&group);
-    om.mapper_port = bits_of(&mapper_ui);
     if (status == K_OK)
         root_mount();
     return status;
 }
+
+/* Replacing ------------------------------------------------------------------------- */
+
+static int hand_over(struct handover_state *to)
+{
+    struct om_state state = { 0 };
+    int status = mapper_rest();
+    int error = 0;
+
+    if (status != K_OK)
+        return status;
+    error = om_rest(&om);
+    if (error == 0)
+        error = om_hand_over(&om, &state);
+    if (error == 0)
+        error = handover_put(to, state.bytes, state.size) == K_OK ? 0 : -ENOMEM;
+    free(state.bytes);
+    return error == 0 ? K_OK : error == -ENOMEM ? K_ENOMEM : error == -EBUSY ? K_EBUSY : K_EIO;
+}
+
+/* Everything is as it was. */
+static void resume(void)
+{
+    mapper_go_on();
+    commit_later();
+}
+
+static int take_over(struct handover_state *from, uint32_t version)
+{
+    struct om_state state = { .bytes = from->bytes, .room = from->room };
+    int status = version == OM_STATE_VERSION ? prepare() : K_EINVAL;
+
+    if (status == K_OK && om_take_over(&om, &state) != 0)
+        status = K_EFAIL;
+    return status == K_OK ? mapper_threads_start(true) : status;
+}
+
+static void taken_over(void)
+{
+    commit_timer = timerCreate(server_port(), 0);
+    if (commit_timer < 0)
+        fprintf(stderr, "no timer: nothing is committed by itself\n");
+    mapper_port = server_port_at(1);
+    mapper_go_on();
+    commit_later();
+}
+
+static const struct server_handover handover = { .version = OM_STATE_VERSION, .hand_over = hand_over, .resume = resume,
+                                                 .take_over = take_over, .taken_over = taken_over };
 
 static void arguments_take(int argc, char **argv)
 {
@@ -349,7 +487,7 @@ int main(int argc, char **argv)
 {
     static const struct server server = {
         .name = "om", .stamp = FILE_GROUP_STAMP, .workers = WORKERS, .unsupported = -ENOSYS,
-        .other = serve, .start = start, .timer = commit_now,
+        .other = serve, .start = start, .timer = commit_now, .handover = &handover,
     };
 
     arguments_take(argc, argv);

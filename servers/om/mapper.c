@@ -16,7 +16,7 @@
 
 #define SEGMENTS_AT_ONCE 8          /* caches of one segment: one, or two while one goes */
 
-static struct om_segment **bucket_of(struct om *om, uint64_t key)
+struct om_segment **om_segment_bucket(struct om *om, uint64_t key)
 {
     return &om->segments[(key ^ key >> 24) % OM_SEGMENT_BUCKETS];
 }
@@ -36,7 +36,7 @@ static bool lc_is_cleared(const KnCap *lc)
 /* The entry of that cache, or the one of a temporary segment that waits for its cache. */
 static struct om_segment *segment_find(struct om *om, uint64_t key, const KnCap *lc)
 {
-    struct om_segment *segment = *bucket_of(om, key);
+    struct om_segment *segment = *om_segment_bucket(om, key);
 
     while (segment != NULL && !(segment->key == key && (lc_equal(&segment->lc, lc) ||
                                                        lc_is_cleared(&segment->lc))))
@@ -52,14 +52,14 @@ static struct om_segment *segment_add(struct om *om, uint64_t key, const KnCap *
         return NULL;
     segment->key = key;
     segment->lc = *lc;
-    segment->next = *bucket_of(om, key);
-    *bucket_of(om, key) = segment;
+    segment->next = *om_segment_bucket(om, key);
+    *om_segment_bucket(om, key) = segment;
     return segment;
 }
 
 static void segment_delete(struct om *om, struct om_segment *segment)
 {
-    struct om_segment **place = bucket_of(om, segment->key);
+    struct om_segment **place = om_segment_bucket(om, segment->key);
 
     while (*place != segment)
         place = &(*place)->next;
@@ -313,7 +313,7 @@ static unsigned caches_of(struct om *om, uint64_t key, KnCap *lcs)
     unsigned count = 0;
 
     pthread_mutex_lock(&om->segments_lock);
-    for (struct om_segment *segment = *bucket_of(om, key); segment != NULL; segment = segment->next)
+    for (struct om_segment *segment = *om_segment_bucket(om, key); segment != NULL; segment = segment->next)
         if (segment->key == key && !lc_is_cleared(&segment->lc) && count < SEGMENTS_AT_ONCE)
             lcs[count++] = segment->lc;
     pthread_mutex_unlock(&om->segments_lock);
@@ -323,7 +323,7 @@ static unsigned caches_of(struct om *om, uint64_t key, KnCap *lcs)
 static void cutting_set(struct om *om, uint64_t key, bool cutting)
 {
     pthread_mutex_lock(&om->segments_lock);
-    for (struct om_segment *segment = *bucket_of(om, key); segment != NULL; segment = segment->next)
+    for (struct om_segment *segment = *om_segment_bucket(om, key); segment != NULL; segment = segment->next)
         if (segment->key == key)
             segment->cutting = cutting;
     pthread_mutex_unlock(&om->segments_lock);
@@ -426,9 +426,9 @@ void om_segment_check(struct om *om, struct fs *fs, uint64_t key)
     if (fs->operations->attributes(fs, OM_KEY_ID(key), &attributes) != 0 || attributes.links != 0)
         return;
     pthread_mutex_lock(&om->segments_lock);
-    for (struct om_segment *segment = *bucket_of(om, key); segment != NULL; segment = segment->next)
+    for (struct om_segment *segment = *om_segment_bucket(om, key); segment != NULL; segment = segment->next)
         caches += segment->key == key;
-    for (struct om_segment *segment = *bucket_of(om, key);
+    for (struct om_segment *segment = *om_segment_bucket(om, key);
          segment != NULL && caches == fs->operations->holds(fs, OM_KEY_ID(key));
          segment = segment->next)
         if (segment->key == key && !lc_is_cleared(&segment->lc) && !segment->lingers) {

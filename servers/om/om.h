@@ -14,10 +14,12 @@
 
 #include "blockdev.h"
 #include "fs.h"
+#include "state.h"
 
 #define OM_SYSTEMS_MAX 256
 #define OM_MOUNTS_MAX  64
 #define OM_SEGMENT_BUCKETS 256
+#define OM_STATE_VERSION 1     /* of what om_hand_over writes */
 
 /* The file system's number is in the upper byte of a key. */
 #define OM_KEY(number, id)  ((uint64_t)(number) << 56 | (id))
@@ -86,6 +88,13 @@ void om_init(struct om *om, struct om_world *world);
 int om_stop(struct om *om);
 /* A file system becomes number `number` (0: the next free one). -ENOSPC: no number is free. */
 int om_add(struct om *om, struct fs *fs, uint32_t number);
+/* handover.c: everything is on the disks, or in memory that goes along. Nobody else uses om. -EIO, -EROFS, -EBUSY: it was stopped */
+int om_rest(struct om *om);
+/* After om_rest: write down what the next om must know. -ENOMEM; -EBUSY: there is no root */
+int om_hand_over(struct om *om, struct om_state *state);
+/* The opposite, into an `om` after om_init, to all of its bytes. Nothing new is written to a disk; after an error `om` is of no use. */
+int om_take_over(struct om *om, struct om_state *state);
+
 /* Serve one request: fills the reply, and its body if it has one. */
 void om_serve(struct om *om, struct om_call *call);
 /* Make durable what is not. */
@@ -109,6 +118,8 @@ int om_segments_flush(struct om *om);
 /* A name or a hold of the file has gone: is the Nucleus the last to hold it? Lock of the file
  * system held. */
 void om_segment_check(struct om *om, struct fs *fs, uint64_t key);
+/* Where the segments of that key are. */
+struct om_segment **om_segment_bucket(struct om *om, uint64_t key);
 /* Let go of files that nobody but an idle cache holds. No locks held. True: some are left. */
 bool om_linger_end(struct om *om);
 

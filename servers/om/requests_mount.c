@@ -189,8 +189,10 @@ int serve_attach(struct serving *serving)
         error = ext4_attach(serving->om, source, &options, &fs);
     else
         error = -ENODEV;
-    if (error == 0)
+    if (error == 0) {
+        snprintf(fs->source, sizeof fs->source, "%s", source);
         error = om_add(serving->om, fs, 0);
+    }
     if (error != 0)
         return error;
     serving->reply->node = (struct file_node){ serving->om->port, OM_KEY(fs->number, fs->root) };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fs.h"
+#include "state.h"
 
 #define PAGE 4096u
 #define WORD 64u
@@ -144,4 +145,35 @@ void store_close(struct fs_store *base)
     }
     free(store->used);
     free(store);
+}
+
+/* From one om to the next: the file stays, held by its file system. */
+void store_hand_over(struct fs_store *base, struct om_state *state)
+{
+    struct store *store = store_of(base);
+
+    STATE_PUT(state, store->id);
+    STATE_PUT(state, store->exists);
+    STATE_PUT(state, store->size);
+    STATE_PUT(state, store->words);
+    state_put(state, store->used, store->words * sizeof *store->used);
+}
+
+int store_take_over(struct fs_store *base, struct om_state *state)
+{
+    struct store *store = store_of(base);
+
+    STATE_GET(state, store->id);
+    STATE_GET(state, store->exists);
+    STATE_GET(state, store->size);
+    STATE_GET(state, store->words);
+    if (state->failed || store->words > (state->room - state->size) / sizeof *store->used)
+        return -EINVAL;
+    if (store->words == 0)
+        return 0;
+    store->used = malloc(store->words * sizeof *store->used);
+    if (store->used == NULL)
+        return -ENOMEM;
+    state_get(state, store->used, store->words * sizeof *store->used);
+    return 0;
 }

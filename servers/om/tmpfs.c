@@ -646,6 +646,8 @@ static const struct fs_operations tmpfs_operations = {
     .sync = tmpfs_sync,
     .is_changed = tmpfs_is_changed,
     .statfs = tmpfs_statfs,
+    .rest = tmpfs_sync,
+    .hand_over = tmpfs_hand_over,
     .unmount = tmpfs_unmount,
 };
 
@@ -655,14 +657,13 @@ void tmpfs_use_store(struct fs *fs, struct fs_store *store, uint64_t pages)
     tmpfs_of(fs)->kept_max = pages;
 }
 
-int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret)
+/* Without a root. */
+struct tmpfs *tmpfs_new(uint64_t size)
 {
-    const struct fs_new root = { .mode = S_IFDIR | (mode & 07777) };
     struct tmpfs *tmpfs = calloc(1, sizeof *tmpfs);
-    struct node *node;
 
     if (tmpfs == NULL)
-        return -ENOMEM;
+        return NULL;
     tmpfs->fs.operations = &tmpfs_operations;
     tmpfs->fs.now = fs_clock;
     tmpfs->fs.in_memory = true;
@@ -670,7 +671,21 @@ int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret)
     tmpfs->bucket_count = 64;
     tmpfs->buckets = calloc(tmpfs->bucket_count, sizeof *tmpfs->buckets);
     pthread_mutex_init(&tmpfs->fs.lock, NULL);
-    if (tmpfs->buckets == NULL || node_new(tmpfs, &root, &node) != 0) {
+    if (tmpfs->buckets != NULL)
+        return tmpfs;
+    tmpfs_unmount(&tmpfs->fs);
+    return NULL;
+}
+
+int tmpfs_mount(uint64_t size, uint32_t mode, struct fs **ret)
+{
+    const struct fs_new root = { .mode = S_IFDIR | (mode & 07777) };
+    struct tmpfs *tmpfs = tmpfs_new(size);
+    struct node *node;
+
+    if (tmpfs == NULL)
+        return -ENOMEM;
+    if (node_new(tmpfs, &root, &node) != 0) {
         tmpfs_unmount(&tmpfs->fs);
         return -ENOMEM;
     }

@@ -79,11 +79,16 @@ static inline uint32_t type_of(const struct node *node)
     return node->attributes.mode & S_IFMT;
 }
 
+/* tmpfs.c: one without a root; NULL: no memory. */
+struct tmpfs *tmpfs_new(uint64_t size);
+/* tmpfs_handover.c */
+void tmpfs_hand_over(struct fs *fs, struct om_state *state);
 /* tmpfs_nodes.c */
 void touch(struct fs *fs, struct node *node, unsigned which);
 /* The place of the page, or where it would be. */
 size_t page_find(const struct node *node, uint64_t index);
 bool page_exists(const struct node *node, size_t place, uint64_t index);
+int number_room(struct tmpfs *tmpfs, uint32_t number);
 int page_count_add(struct tmpfs *tmpfs, struct node *node, size_t place, uint64_t index);
 /* Pages [start, end) go. */
 void pages_free(struct tmpfs *tmpfs, struct node *node, uint64_t start, uint64_t end);

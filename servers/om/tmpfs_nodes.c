@@ -160,20 +160,34 @@ void page_clear(struct tmpfs *tmpfs, struct node *node, uint64_t offset, uint64_
 
 /* Nodes ------------------------------------------------------------------------- */
 
+/* So that there may be a node of that number. */
+int number_room(struct tmpfs *tmpfs, uint32_t number)
+{
+    uint32_t room = tmpfs->node_room;
+    struct node **bigger;
+
+    if (number < room)
+        return 0;
+    if (number >= NODES_MAX)
+        return -ENOSPC;
+    while (room <= number)
+        room = room * 2 + 64;
+    bigger = realloc(tmpfs->nodes, room * sizeof *bigger);
+    if (bigger == NULL)
+        return -ENOMEM;
+    memset(bigger + tmpfs->node_room, 0, (room - tmpfs->node_room) * sizeof *bigger);
+    tmpfs->nodes = bigger;
+    tmpfs->node_room = room;
+    return 0;
+}
+
 static int number_find(struct tmpfs *tmpfs, uint32_t *ret)
 {
     if (tmpfs->node_count + 1 >= tmpfs->node_room) {
-        uint32_t room = tmpfs->node_room * 2 + 64;
-        struct node **bigger;
+        int error = number_room(tmpfs, tmpfs->node_room);
 
-        if (room > NODES_MAX)
-            return -ENOSPC;
-        bigger = realloc(tmpfs->nodes, room * sizeof *bigger);
-        if (bigger == NULL)
-            return -ENOMEM;
-        memset(bigger + tmpfs->node_room, 0, (room - tmpfs->node_room) * sizeof *bigger);
-        tmpfs->nodes = bigger;
-        tmpfs->node_room = room;
+        if (error != 0)
+            return error;
     }
     do {
         if (++tmpfs->next_free >= tmpfs->node_room)
