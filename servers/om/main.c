@@ -45,6 +45,7 @@ static int mapper_port, commit_timer;
 static atomic_bool commit_armed;
 static char root_disk[32] = "disk0";
 static bool root_read_only;
+static atomic_ullong requests;          /* that came, here and in those before */
 
 static uint64_t bits_of(const KnUniqueId *ui)
 {
@@ -354,6 +355,7 @@ static void serve(struct server_request *request)
                             .reply = &reply };
 
     memcpy(&ask, request->annex, sizeof ask);
+    requests++;
     if (reply_body == NULL)
         reply_body = body_new();
     if (reply_body == NULL) {
@@ -425,6 +427,7 @@ static int start(void)
 static int hand_over(struct handover_state *to)
 {
     struct om_state state = { 0 };
+    unsigned long long count = requests;
     int status = mapper_rest();
     int error = 0;
 
@@ -434,8 +437,12 @@ static int hand_over(struct handover_state *to)
     if (error == 0)
         error = om_hand_over(&om, &state);
     if (error == 0)
+        error = handover_put(to, &count, sizeof count) == K_OK ? 0 : -ENOMEM;
+    if (error == 0)
         error = handover_put(to, state.bytes, state.size) == K_OK ? 0 : -ENOMEM;
     free(state.bytes);
+    if (error == 0)
+        printf("handed over after %llu requests\n", count);
     return error == 0 ? K_OK : error == -ENOMEM ? K_ENOMEM : error == -EBUSY ? K_EBUSY : K_EIO;
 }
 
@@ -448,9 +455,13 @@ static void resume(void)
 
 static int take_over(struct handover_state *from, uint32_t version)
 {
-    struct om_state state = { .bytes = from->bytes, .room = from->room };
-    int status = version == OM_STATE_VERSION ? prepare() : K_EINVAL;
+    unsigned long long count = 0;
+    int status = version == OM_STATE_VERSION ? handover_get(from, &count, sizeof count) : K_EINVAL;
+    struct om_state state = { .bytes = from->bytes + from->size, .room = from->room - from->size };
 
+    requests = count;
+    if (status == K_OK)
+        status = prepare();
     if (status == K_OK && om_take_over(&om, &state) != 0)
         status = K_EFAIL;
     return status == K_OK ? mapper_threads_start(true) : status;

@@ -4,8 +4,10 @@ import hashlib
 import os
 import re
 import select
+import time
 
-from harness import (BUILD, LONG, TEST_IMAGE, Failure, Site, add_check, check, chorus, expect, expect_match, main, wait_until)
+from harness import (BUILD, LONG, TEST_IMAGE, Failure, Site, add_check, check, chorus, expect, expect_match, image_copy, main,
+                     shell, wait_until)
 
 HELLO = os.path.join(BUILD, 'servers/hello/hello')
 GREETER = os.path.join(BUILD, 'tests/lib/server/greeter')
@@ -17,6 +19,8 @@ class Replacing(Site):
     def __init__(self, *options, command=('cat',)):
         super().__init__(*command, options=['--name', 'r', '--root', TEST_IMAGE, '--snapshot', *options])
         self.wait_until_up()
+        wait_until(lambda: any(row[0] == command[0] for row in self.rows()), 'the command')
+        time.sleep(0.1)  # by now it waits for its input, and nobody asks for files any more
 
     def rows(self):
         return [line.split() for line in chorus('ps', '--name', 'r').good().decode().splitlines()[2:]]
@@ -168,6 +172,92 @@ def a_successor_that_gives_up_gives_the_disk_back():
         site.process.stdin.write(b'/bin/busybox\n')
         if int(site.line()) < 500000:
             raise Failure('the disk is not read')
+
+
+# om
+
+OM = os.path.join(BUILD, 'actors/om')
+FILER = os.path.join(BUILD, 'tests/om/filer')
+
+
+def om_under_load(places):
+    """Nobody but the filer asks om for anything meanwhile."""
+    def function():
+        with Replacing('--place', f'om={places[0]}') as site:
+            chorus('replace', 'om', OM).good()
+            chorus('load', FILER, '--', '4', str(100 * TIMES)).good()
+            for i in range(TIMES):
+                expect_match('om is replaced', chorus('replace', 'om', OM, '--place', places[i % len(places)]).good())
+            site.wait_for_log(r'filer: \d+ requests', timeout=60)
+            chorus('replace', 'om', OM).good()
+            counts = re.search(r'filer: (\d+) requests, (\d+) failures', site.log())
+            expect(int(counts[2]), 0, f'failures among {counts[0]}; {re.findall("filer: .*", site.log())}')
+            served = [int(number) for number in re.findall(r'om: handed over after (\d+) requests', site.log())]
+            expect(served[-1] - served[0], int(counts[1]), 'requests that om counted')
+            if int(counts[1]) < 50 * TIMES:
+                raise Failure(f'that was no load: {counts[0]}')
+    return function
+
+
+add_check(f'om is replaced {TIMES} times while it is used, as a user actor', om_under_load(['user']))
+add_check(f'om is replaced {TIMES} times while it is used, in both places', om_under_load(['supervisor', 'user']))
+
+# What programs have open, mapped, without a name, in a tmpfs, half written.
+LIFE = """
+cd /root; mkdir tmp; mount -t tmpfs none tmp; echo begun >tmp/note; ln -s note tmp/link; mkdir tmp/d
+exec 5>nameless 6<nameless; rm nameless
+n=0
+while [ $n -lt 12 ]; do
+    seq 1 20000 >f$n; echo line $n >>log; echo line $n >>tmp/log; echo text $n >&5
+    cp f$n tmp/d/f; cmp f$n tmp/d/f || echo differs; mv f$n g$n; rm tmp/d/f
+    n=$((n+1))
+done
+sleep 0.2
+cat log; cmp log tmp/log && echo same; cat tmp/link; cat <&6; cat g* | md5sum; ls; ls tmp tmp/d
+umount tmp; ls tmp; rm -r tmp
+"""
+
+
+def programs_do_not_notice(places, *options):
+    def function():
+        image = image_copy()
+        wanted = shell(LIFE, options=['--root', image]).good()
+        image = image_copy()
+        with Site('sh', '-c', LIFE, options=['--name', 'r', '--root', image, '--place', f'om={places[0]}', *options]) as site:
+            site.wait_until_up()
+            replaced = 0
+            while site.process.poll() is None and not select.select([site.process.stdout], [], [], 0.02)[0]:
+                done = chorus('replace', 'om', OM, '--site', 'r', '--place', places[replaced % len(places)])
+                if done.status != 0 and b'no running site' not in done.err + done.out and b'the site ends' not in done.err:
+                    raise Failure(f'{done.err} {site.log()[-2000:]}')
+                replaced += 1
+            result = site.finish()
+            expect((result.status, result.out), (0, wanted))
+            if replaced < 5:
+                raise Failure(f'only {replaced} replacements')
+    return function
+
+
+add_check('programs do not notice that om is replaced', programs_do_not_notice(['user']))
+add_check('programs do not notice that om is replaced, in both places', programs_do_not_notice(['supervisor', 'user']))
+add_check('programs do not notice that om is replaced, with little memory', programs_do_not_notice(['user'], '--memory', '24M'))
+
+
+@check
+def a_successor_that_gives_up_leaves_the_files_as_they_were():
+    image = image_copy()
+    wanted = shell(LIFE, options=['--root', image]).good()
+    image = image_copy()
+    with Site('sh', '-c', LIFE, options=['--name', 'r', '--root', image]) as site:
+        site.wait_until_up()
+        tried = 0
+        while site.process.poll() is None and not select.select([site.process.stdout], [], [], 0.02)[0]:
+            chorus('replace', 'om', BAD, '--site', 'r', '--', 'om', ('cancels', 'ends')[tried % 2])
+            tried += 1
+        result = site.finish()
+        expect((result.status, result.out), (0, wanted))
+        if result.log.count('begun: K_OK') < 5:
+            raise Failure(f'only {tried} tries')
 
 
 main()
