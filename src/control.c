@@ -462,12 +462,8 @@ void control_close(struct control *control)
     int error = errno;
     if (control->path != NULL)
         unlink(control->path);
+    replies_deliver(control); /* whoever ended the site hears of it */
     pthread_mutex_destroy(&control->lock);
-    for (struct reply *reply = control->replies, *next; reply != NULL; reply = next) {
-        next = reply->next;
-        free(reply->text);
-        free(reply);
-    }
     for (size_t i = 0; i < CLIENTS_MOST; i++)
         client_drop(&control->clients[i]);
     int fds[] = { control->listen_fd, control->answer_fd, control->epoll_fd };
