@@ -12,6 +12,7 @@
 #include "machine.h"
 
 #define HOP_PATIENCE 100000        /* ns until a stub that another was to wake is woken from here */
+#define HOP_PATIENCE_HERE 5000000  /* the same while the Nucleus shares that CPU: a timer that is due sooner than the host's tick costs more than a switch */
 #define PREEMPT_PATIENCE 3000000   /* wall time until a CPU is taken away without an answer, if its process does not use it */
 #define PREEMPT_CPU_MAX 20000000   /* CPU time that a process may use without acknowledging a preemption */
 #define PREEMPT_AGAIN 1000000      /* ns until another signal is sent */
@@ -46,8 +47,9 @@ static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
 {
     uint32_t word = write_command(stub, command);
     struct stub *seat = cpu->seat;
+    bool here = event_is_on(cpu->host_cpu);
     cpu->seat = stub;
-    if (seat == stub || seat == NULL || seat->state != STUB_PARKED || box_read(seat, BOX_ASLEEP)) {
+    if (here || seat == stub || seat == NULL || seat->state != STUB_PARKED || box_read(seat, BOX_ASLEEP)) {
         if (box_read(stub, BOX_ASLEEP)) {
             futex_wake_shared(leave_bed(stub));
             return;
@@ -65,7 +67,7 @@ static void deliver(struct user_cpu *cpu, struct stub *stub, uint32_t command)
     }
     cpu->hop = stub;
     cpu->hop_word = word;
-    cpu->hop_at = cpu->since + HOP_PATIENCE;
+    cpu->hop_at = cpu->since + (here ? HOP_PATIENCE_HERE : HOP_PATIENCE);
 }
 
 /* The stub thread that would run it has not answered since its CPU was taken away: perhaps the host has stopped its process. The CPU is lost to this thread,

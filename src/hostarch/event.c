@@ -325,6 +325,12 @@ static void bind_to(int host_cpu)
         self.bound = host_cpu;
 }
 
+/* Has the Nucleus no CPU of its own, but this one, which user threads run on? */
+bool event_is_on(int host_cpu)
+{
+    return self.bound == host_cpu || (self.bound < 0 && sched_getcpu() == host_cpu);
+}
+
 /* The host CPU of an idle user CPU that no running one shares; -1: none. */
 static int cpu_to_spend(void)
 {
@@ -456,8 +462,8 @@ void host_wait(struct host_event *event, int64_t deadline)
         if (poll_once(event))
             return;
         bool supervisors = supervisor_ready();
-        bool spend = self.shorts >= SHORT_SLEEPS && !supervisors;
-        if (spend && polls % POLLS_PER_LOOK != POLLS_PER_LOOK - 1) {
+        int own = self.shorts >= SHORT_SLEEPS && !supervisors ? cpu_to_spend() : -1;
+        if (own >= 0 && polls % POLLS_PER_LOOK != POLLS_PER_LOOK - 1) {
             __builtin_ia32_pause();
             continue;
         }
@@ -483,19 +489,19 @@ void host_wait(struct host_event *event, int64_t deadline)
             continue; /* it was only the tick */
         if (began == 0)
             began = now;
-        int own = spend ? cpu_to_spend() : -1;
         if (own >= 0 && now - began < NUCLEUS_SPIN_NS) {
             bind_to(own);
             counts.spins++;
             continue;
         }
-        if (spend)
+        if (own >= 0)
             self.shorts = 0;
         if (!busy)
             process_keep_spares(true);
         int64_t until = deadline < watch ? deadline : watch;
-        if (busy && self.audit_at < until)
-            until = self.audit_at;
+        /* When the audit is due it is made at the next look. For it alone no timer is set that is sooner than the host's tick: that is dear. */
+        if (busy && until > now + AUDIT_PERIOD)
+            until = now + AUDIT_PERIOD;
         sleep_until(post_word, until);
     }
 }

@@ -227,6 +227,7 @@ bool supervisor_ready(void);                     /* is one to run? */
 bool supervisor_poll(struct host_event *event);  /* run one, for a tick at most; true: it trapped */
 vaddr_t supervisor_return_address(void);
 void supervisor_order(struct host_space *space, uint32_t call, int prot, uint64_t address, uint64_t length, uint64_t offset);
+bool event_is_on(int host_cpu);
 void event_wake(void);
 int event_start(void);
 
