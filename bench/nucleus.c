@@ -1,9 +1,11 @@
 /* What a nucleus call costs: an actor that measures, and one that answers.
  *
  *   nucleus answer            serve: reply to every message
+ *   nucleus handle            the same by a message handler, and by a LAP (a supervisor actor)
  *   nucleus compute           in a loop, for ever
  *   nucleus late              with a better priority than that: tell how late it wakes from sleep, the median and the worst of 1000 times; end the site
  *   nucleus measure           call the other; tell each figure as "name value ns"; end the site
+ *   nucleus measure NAME      only what a call costs, as NAME, and if the other has a LAP, what that costs; tell how many switches of threads there were
  *
  * Each figure is the best of some rounds.
  */
@@ -53,6 +55,14 @@ static void call(long n)
     }
 }
 
+static KnLapDesc lap;
+
+static void invoke(long n)
+{
+    while (n--)
+        lapInvoke(&lap, 1);
+}
+
 static void touch(long pages)
 {
     KnRgnDesc region = {.size = (VmSize)pages * K_PAGESIZE, .options = K_READABLE | K_WRITABLE | K_ANYWHERE};
@@ -79,6 +89,34 @@ static void answer(void)
     }
 }
 
+static void handler(const KnMsgDesc *message, void *cookie)
+{
+    (void)message, (void)cookie;
+    static uint8_t annex[K_CMSGANNEXSIZE];
+    svMsgHdlReply(&(KnMsgDesc){.annexAddr = annex});
+}
+
+static int64_t routine(uint64_t argument, void *cookie)
+{
+    (void)cookie;
+    return (int64_t)argument;
+}
+
+static void handle(void)
+{
+    KnUniqueId ui;
+    uiBuild(&ui, K_UISTATPORT, 0, STAMP);
+    int port = portDeclare(K_MYACTOR, &ui);
+    int status = svMsgHandler(K_MYACTOR, port, handler, 0, NULL);
+    if (status == K_OK)
+        status = svLapCreate(K_MYACTOR, routine, NULL, K_LAP_SAFE, &lap);
+    if (status == K_OK)
+        status = svLapBind("bench", &lap);
+    if (status == K_OK)
+        status = svHandlerServe(K_CMSGSIZEMAX);
+    printf("it cannot handle: %s\n", knStrError(status));
+}
+
 static void show(const char *name, double value)
 {
     printf("%s %.0f ns\n", name, value);
@@ -89,6 +127,25 @@ static void compute(void)
 {
     for (volatile unsigned long i = 0;; i++)
         ;
+}
+
+/* Other actors of the site wait: every switch is of the calls. */
+static void show_call(const char *name, void (*run)(long))
+{
+    KnSysInfo from, to;
+    sysInfo(&from);
+    show(name, best_of(run, 20000));
+    sysInfo(&to);
+    printf("%s: %lu switches, %lu routines, %lu on their callers' CPUs\n", name, to.switches - from.switches, to.routines - from.routines,
+           to.direct - from.direct);
+}
+
+static void measure_call(const char *name)
+{
+    show("gate_call", best_of(null_call, 20000));
+    show_call(name, call);
+    if (lapResolve(&lap, "bench", K_NODELAY) == K_OK)
+        show_call("lap_call", invoke);
 }
 
 static int compare(const void *a, const void *b)
@@ -129,8 +186,15 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "answer") == 0)
         answer();
+    if (argc > 1 && strcmp(argv[1], "handle") == 0)
+        handle();
     uiBuild(&server.target, K_UISTATPORT, 0, STAMP);
     threadDelay(20000000);
+    if (argc > 2) {
+        measure_call(argv[2]);
+        sysShutdown(0, 0);
+        return 0;
+    }
     show("gate_call", best_of(null_call, 20000));
     show("ipc_call", best_of(call, 3000));
     body_size = 4096;
