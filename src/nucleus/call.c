@@ -113,10 +113,11 @@ bool call_is_trusted(const struct thread *thread)
 
 int64_t call_deadline(struct thread *thread, KnTime delay)
 {
+    if (thread->call.deadline == 0 && delay < 0)
+        thread->call.deadline = INT64_MAX; /* the clock need not be read */
     if (thread->call.deadline == 0) {
         int64_t now = nucleus_time();
-        bool never = delay < 0 || delay > INT64_MAX - now;
-        thread->call.deadline = never ? INT64_MAX : now + delay;
+        thread->call.deadline = delay > INT64_MAX - now ? INT64_MAX : now + delay;
     }
     return thread->call.deadline;
 }

@@ -125,9 +125,8 @@ static int give_reply(struct thread *thread)
         sched_await(LIST_OWNER(record, struct thread, calling));
     if (block->answered != 0) {
         KnMsgDesc reply = block->reply;
-        uint8_t annex[K_CMSGANNEXSIZE];
-        memcpy(annex, block->replyAnnex, sizeof annex);
-        int status = ipc_reply(thread, &reply, reply.annexAddr == NULL ? NULL : annex);
+        int status =
+            ipc_reply(thread, &reply, reply.annexAddr == NULL ? NULL : block->replyAnnex);
         if (status != K_OK && status != K_ENOMSG)
             return status;
     }

@@ -5,9 +5,10 @@
 #include <string.h>
 #include "assert.h"
 
+/* Identifiers are counted up: neighbours in time are neighbours in memory. */
 static size_t bucket_of(uint64_t key)
 {
-    return key * 0x9e3779b97f4a7c15u >> 32 & (TABLE_BUCKETS - 1);
+    return (key ^ key >> 32) & (TABLE_BUCKETS - 1);
 }
 
 void table_insert(struct table *table, struct table_entry *entry, uint64_t key)
