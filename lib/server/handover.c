@@ -1,6 +1,6 @@
 /* handover.c: a server hands over to its successor: both sides. See handover.h for the protocol.
  *
- * How all workers come to rest: the ports are disabled, so that workers receive from the default port alone; then each of the others
+ * How all workers come to rest: the ports are detached, so that workers receive from the default port alone; then each of the others
  * is sent one HANDOVER_PAUSE there. A worker takes it when it has finished what it did before, and stays in it. So once as many pauses
  * are held as there are other workers, none of them has a request in hand: no flag has to be believed, and no wait is disturbed.
  */
@@ -70,14 +70,14 @@ static void ports_disable(void)
 {
     for (unsigned i = 0; i < server_port_count; i++)
         if (server_ports[i].priority != PORT_NOT_ENABLED)
-            portDisable(K_MYACTOR, server_ports[i].li);
+            server_port_detach(server_ports[i].li);
 }
 
 static void ports_enable(void)
 {
     for (unsigned i = 0; i < server_port_count; i++)
         if (server_ports[i].priority != PORT_NOT_ENABLED)
-            portEnable(K_MYACTOR, server_ports[i].li, server_ports[i].priority);
+            server_port_attach(server_ports[i].li, server_ports[i].priority);
 }
 
 static void pause_here(const struct server_request *request)

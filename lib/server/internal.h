@@ -17,6 +17,9 @@ struct server_port {
 /* All that the server has opened, or named to server_port_add; more than HANDOVER_PORTS_MAX are only counted. */
 extern struct server_port server_ports[HANDOVER_PORTS_MAX];
 extern unsigned server_port_count;
+/* The workers serve the port, or leave it alone. */
+int server_port_attach(int port, unsigned priority);
+void server_port_detach(int port);
 
 /* ---- hand-over: handover.c ---- */
 

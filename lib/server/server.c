@@ -1,7 +1,8 @@
 /* server.c: the loop that all servers share.
  *
  * Each worker takes a message, hands it to its handler, and gives the answer away together with its
- * wish for the next message: one nucleus call per request.
+ * wish for the next message: one nucleus call per request. Where the Nucleus has message handlers the
+ * worker lends itself, and is called with each message: that differs in the last part of this file alone.
  */
 #include "internal.h"
 
@@ -21,6 +22,11 @@ unsigned server_port_count;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 /* The request that the calling thread handles. */
 static __thread struct server_request *handled;
+/* In a supervisor actor: the ports have a message handler, which calls the one server of this actor with the calling worker's own request. */
+static bool has_handlers;
+static const struct server *the_server;
+static __thread struct server_request *lent;
+static void handler_routine(const KnMsgDesc *message, void *port);
 
 /* --- ports --- */
 
@@ -38,13 +44,26 @@ static void port_note(int port, const KnUniqueId *ui, unsigned priority)
     server_port_count++;
 }
 
+int server_port_attach(int port, unsigned priority)
+{
+    int status = has_handlers ? svMsgHandler(K_MYACTOR, port, handler_routine, 0, (void *)(intptr_t)port) : K_OK;
+    return status == K_OK ? portEnable(K_MYACTOR, port, priority) : status;
+}
+
+void server_port_detach(int port)
+{
+    portDisable(K_MYACTOR, port);
+    if (has_handlers)
+        svMsgHandler(K_MYACTOR, port, NULL, 0, NULL);
+}
+
 int server_port_open(uint32_t stamp, unsigned priority, KnUniqueId *ui)
 {
     KnUniqueId name;
     int port = portCreate(K_MYACTOR, &name);
     if (port < 0)
         return port;
-    int status = portEnable(K_MYACTOR, port, priority);
+    int status = server_port_attach(port, priority);
     if (status == K_OK && stamp != 0)
         status = group_join(stamp, &name);
     if (status != K_OK) {
@@ -171,8 +190,9 @@ static server_handler *operation_find(const struct server *server, uint32_t numb
 
 static bool is_of_nucleus(struct server_request *request)
 {
-    const KnMsgHead *head = head_of(request);
-    return head != NULL && (head->flags & K_HEAD_NUCLEUS) != 0;
+    const KnMsgHead *head = request->flags_known ? NULL : head_of(request);
+    uint32_t flags = request->flags_known ? request->flags : head != NULL ? head->flags : 0;
+    return (flags & K_HEAD_NUCLEUS) != 0;
 }
 
 /* Messages that the Nucleus sends by itself and for which struct server has a function. */
@@ -274,23 +294,60 @@ static int worker_loop(const struct server *server, struct server_request *reque
     }
 }
 
+/* --- the loop, where there are message handlers: the Nucleus has it --- */
+
+static void handler_routine(const KnMsgDesc *message, void *port)
+{
+    struct server_request *request = lent;
+    memcpy(request->annex, message->annexAddr, sizeof request->annex);
+    request->port = (int)(intptr_t)port;
+    request->body = message->bodyAddr;
+    request->body_size = message->bodySize;
+    request->flags = message->flags;
+    request->flags_known = true;
+    request->answered = request->saved = request->head_known = false;
+    handled = request;
+    request_dispatch(the_server, request);
+    handled = NULL;
+    if (request->answered && !request->saved)
+        svMsgHdlReply(&(KnMsgDesc){ .annexAddr = request->reply_annex,
+                                    .bodyAddr = (void *)request->reply_body,
+                                    .bodySize = request->reply_body_size });
+}
+
 static uint32_t body_room(const struct server *server)
 {
     return server->body_max == 0 ? K_CMSGSIZEMAX : server->body_max;
 }
 
-static int worker_run(const struct server *server)
+static int worker_receive(const struct server *server, struct server_request *request)
 {
-    struct server_request *request = calloc(1, sizeof *request);
     size_t room = ((size_t)body_room(server) + K_PAGESIZE - 1) / K_PAGESIZE * K_PAGESIZE;
     void *body = aligned_alloc(K_PAGESIZE, room);
     int status = K_ENOMEM;
-    if (request != NULL && body != NULL) {
-        request->body = body;
-        request->body_room = body_room(server);
+    request->body = body;
+    if (body != NULL)
         status = worker_loop(server, request);
-    }
     free(body);
+    return status;
+}
+
+static int worker_lend(const struct server *server, struct server_request *request)
+{
+    lent = request;
+    int status = svHandlerServe(body_room(server));
+    lent = NULL;
+    return status;
+}
+
+static int worker_run(const struct server *server)
+{
+    struct server_request *request = calloc(1, sizeof *request);
+    int status = K_ENOMEM;
+    if (request != NULL) {
+        request->body_room = body_room(server);
+        status = has_handlers ? worker_lend(server, request) : worker_receive(server, request);
+    }
     free(request);
     fprintf(stderr, "%s: a worker ends: %s\n", server->name, knStrError(status));
     return status;
@@ -339,7 +396,7 @@ static int name_set(const struct server *server)
 /* By the default port others ask it to hand over. */
 static int default_port_enable(void)
 {
-    return portEnable(K_MYACTOR, K_DEFAULTPORT, 0);
+    return server_port_attach(K_DEFAULTPORT, 0);
 }
 
 /* The group is joined last: then the server is ready for whoever finds it there. */
@@ -375,7 +432,12 @@ static int start_as_successor(const struct server *server)
 
 static int server_start(const struct server *server)
 {
+    int privilege;
     int status = server_check(server);
+    if (status == K_OK)
+        status = actorPrivilege(K_MYACTOR, &privilege, NULL);
+    has_handlers = status == K_OK && privilege == K_SUPACTOR && !server->receives;
+    the_server = server;
     if (status == K_OK)
         status = name_set(server);
     if (status != K_OK)

@@ -17,6 +17,9 @@
  *                                             .unsupported = K_ENOSYS, SERVER_TABLE(operations) });
  *     }
  *
+ * In a supervisor actor the ports have message handlers (<ipc/chMsgHandler.h>): the workers do not receive, they are lent, and a call
+ * is served on its caller's CPU without a switch. Nothing in the server's own code differs.
+ *
  * Handlers of different workers run at the same time; what they share they lock themselves (pthread
  * or <sync/chMutex.h>). A bounded wait may hold a worker; a wait without bound is a saved message.
  *
@@ -39,7 +42,8 @@ struct server_request {
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
 
     /* Private to the loop. */
-    bool answered, saved, head_known;
+    bool answered, saved, head_known, flags_known;
+    uint32_t flags; /* of <head>, when only they are known */
     KnMsgHead head;
     _Alignas(16) uint8_t reply_annex[K_CMSGANNEXSIZE];
     const void *reply_body;
@@ -62,6 +66,7 @@ struct server {
     const char *name;   /* of the actor, and in log lines */
     uint32_t stamp;     /* of the static system group that its port joins; 0: none */
     unsigned workers;   /* threads that handle messages; 0: one */
+    bool receives;      /* its workers receive in a supervisor actor, too, where they would be lent to a message handler */
     uint32_t body_max;  /* the largest body that it takes; 0: K_CMSGSIZEMAX. More is answered <unsupported> */
     int32_t unsupported; /* the status (first word of the reply's annex) for an unknown operation */
     const struct server_operation *operations; /* in ascending order */

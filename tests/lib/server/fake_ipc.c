@@ -11,6 +11,7 @@ void fake_start(const struct fake_message *messages, unsigned count)
     fake.count = count;
     fake.current = -1;
     fake.port_status = 1;
+    fake.privilege = FAKE_PRIVILEGE;
 }
 
 static void answer(const KnMsgDesc *reply, bool later)
@@ -47,6 +48,62 @@ int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime 
     msg->bodySize = (uint32_t)size;
     *portli = message->to_default_port ? K_DEFAULTPORT : 1;
     return (int)size;
+}
+
+/* ---- message handlers: the script's messages are given to the routine ---- */
+
+int actorPrivilege(const KnCap *cap, int *old, const int *new_)
+{
+    (void)cap, (void)new_;
+    *old = fake.privilege;
+    return K_OK;
+}
+
+int svMsgHandler(const KnCap *cap, int portli, KnMsgHdl handler, VmSize stack, void *cookie)
+{
+    (void)cap, (void)stack;
+    if (fake.privilege != K_SUPACTOR)
+        return K_EPRIV;
+    if (handler == NULL) {
+        fake.handlers_disconnected++;
+        return K_OK;
+    }
+    fake.handlers_connected++;
+    fake.routine = handler;
+    *(portli == K_DEFAULTPORT ? &fake.default_port_cookie : &fake.port_cookie) = cookie;
+    return K_OK;
+}
+
+int svMsgHdlReply(const KnMsgDesc *reply)
+{
+    if (fake.current < 0)
+        return K_ENOMSG;
+    if (fake.reply_fails)
+        fake.reply_fails = false;
+    else if (!fake.messages[fake.current].sent)
+        answer(reply, false);
+    return K_OK;
+}
+
+static char handler_body[K_CMSGSIZEMAX] __attribute__((aligned(K_PAGESIZE)));
+
+int svHandlerServe(uint32_t bodyRoom)
+{
+    for (; fake.next < fake.count; fake.next++) {
+        const struct fake_message *message = &fake.messages[fake.next];
+        uint8_t annex[K_CMSGANNEXSIZE];
+        size_t size = message->body == NULL ? 0 : strlen(message->body);
+        if (message->status < 0)
+            continue; /* no routine hears of it */
+        fake.current = (int)fake.next;
+        memcpy(annex, message->annex, sizeof annex);
+        if (size > 0)
+            memcpy(handler_body, message->body, size < bodyRoom ? size : bodyRoom);
+        KnMsgDesc desc = { .flags = (message->from_nucleus ? K_HEAD_NUCLEUS : 0) | (message->sent ? 0 : K_HEAD_CALL),
+                           .annexAddr = annex, .bodyAddr = handler_body, .bodySize = (uint32_t)size };
+        fake.routine(&desc, message->to_default_port ? fake.default_port_cookie : fake.port_cookie);
+    }
+    return K_EUNKNOWN;
 }
 
 int ipcReply(const KnMsgDesc *msg)

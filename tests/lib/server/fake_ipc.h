@@ -40,6 +40,11 @@ struct fake {
     unsigned ports_deleted, interrupts_done, saves, heads_asked;
     uint32_t group_joined; /* its stamp */
     char name[K_NAMEMAX];
+    /* In a supervisor actor: message handlers. */
+    int privilege;
+    KnMsgHdl routine;
+    void *port_cookie, *default_port_cookie;
+    unsigned handlers_connected, handlers_disconnected;
     /* ipcCall: statuses to return, last one for ever; and the last request. */
     int call_status[4];
     unsigned calls;
@@ -47,6 +52,10 @@ struct fake {
     KnTime time;
 };
 extern struct fake fake;
+/* What actorPrivilege says in what follows. */
+#ifndef FAKE_PRIVILEGE
+#define FAKE_PRIVILEGE K_SYSTEMACTOR
+#endif
 /* Begin anew with this script; when it is at its end, receiving fails with K_EUNKNOWN. */
 void fake_start(const struct fake_message *messages, unsigned count);
 

@@ -269,3 +269,22 @@ Test(loop, a_reply_that_fails_does_not_end_the_worker)
     cr_expect_not(fake.answers[0].answered);
     expect_answer(1, 42);
 }
+
+/* ---- where its messages come from ---- */
+
+Test(loop, the_ports_of_a_supervisor_actor_have_handlers_and_others_are_received_from)
+{
+    bool is_supervisor = FAKE_PRIVILEGE == K_SUPACTOR;
+    RUN({ .from_nucleus = true, .sent = true, .annex = { K_MSG_TIMER } });
+    cr_expect_eq(fake.handlers_connected, is_supervisor ? 2 : 0, "its port and its default port");
+    cr_expect_eq(fake.ports_enabled, 2);
+    cr_expect_eq(fake.heads_asked, is_supervisor ? 0 : 1, "who sends is known to a handler without a call");
+}
+
+Test(loop, a_server_that_wants_to_receive_receives)
+{
+    server.receives = true;
+    RUN({ .annex = { FIRST } });
+    cr_expect_eq(fake.handlers_connected, 0);
+    expect_answer(0, 42);
+}
