@@ -89,7 +89,7 @@ void rewrite_writer(uint64_t key, bool begins)
 
 static bool is_same_file(const struct file_attributes *a, const struct file_attributes *b)
 {
-    return a->size == b->size && a->mtime == b->mtime && a->mtime_nanoseconds == b->mtime_nanoseconds &&
+    return a->mtime == b->mtime && a->mtime_nanoseconds == b->mtime_nanoseconds &&
            a->ctime == b->ctime && a->ctime_nanoseconds == b->ctime_nanoseconds;
 }
 
@@ -151,8 +151,9 @@ static struct rewrite_program *program_new(struct file *file)
     struct elf_program *elf = malloc(sizeof *elf);
     struct rewrite_program *program = calloc(1, sizeof *program);
     int error = elf == NULL || program == NULL ? -ENOMEM : 0;
+    int64_t size = error == 0 ? segment_size(&file->segment) : 0; /* its server may not know of the last writes */
     if (error == 0)
-        error = elf_read(read_program, file, file->attributes.size, elf);
+        error = elf_read(read_program, file, size > 0 ? (uint64_t)size : 0, elf);
     if (error != 0 || program_find(file) != NULL /* somebody else was faster */) {
         free(elf);
         free(program);

@@ -31,6 +31,11 @@ for name, words, options in [
         ('the clocks agree', ['clocks'], ()),
         ('the clocks agree on one CPU', ['clocks'], ['--cpus', '1']),
         ('signals arrive', ['signals'], ()),
+        ('no program notices that calls are rewritten at once', ['rewritten'], ['--rewrite', '1']),
+        ('no program notices that calls are rewritten after some time', ['rewritten'], ['--rewrite', '50']),
+        ('no position-independent program notices it', ['rewritten_pie'], ['--rewrite', '3']),
+        ('no program notices it on one CPU', ['rewritten'], ['--rewrite', '2', '--cpus', '1']),
+        ('no program notices that nothing is rewritten', ['rewritten'], ['--rewrite', 'off']),
         ('a big heap is copied at fork where it is written', ['heap', '64'], ()),
         ('jumps to random addresses harm their program only', ['jumps'], ()),
         ('wild pointers in every call harm their program only', ['wild'], ())]:
@@ -58,6 +63,35 @@ def the_time_is_read_without_a_system_call():
     expect((result.status, result.out), (0, b'the clocks agree\n'))
     expect(re.findall(r'clocks\S* (?:clock_gettime|gettimeofday|time)\(.*', result.log), [])
     expect_match(r'clocks\S* \w*nanosleep\(', result.log)
+
+
+@check
+def rewritten_calls_are_those_of_the_program_as_it_is_now():
+    """Hot, then replaced in place, by another file of its name, and by the old one again."""
+    script = '''cp /usr/local/bin/rewritten /tmp/p; for i in 1 2 3; do /tmp/p name; done
+                cat /usr/local/bin/rewritten2 >/tmp/p; for i in 1 2 3; do /tmp/p name; done
+                cp /usr/local/bin/rewritten /tmp/q; mv /tmp/q /tmp/p; for i in 1 2 3; do /tmp/p name; done'''
+    result = run('sh', '-c', script, options=[*IMAGE, '--rewrite', '5'])
+    expect((result.status, result.out.split()), (0, [b'one'] * 3 + [b'two'] * 3 + [b'one'] * 3))
+    expect_match(r'/tmp/p: \d+ system calls are rewritten', result.log)
+
+
+@check
+def a_program_that_cannot_be_written_is_rewritten_and_stays_as_it_is():
+    script = '''cp /usr/local/bin/rewritten /tmp/p; chmod 555 /tmp/p; sha256sum </tmp/p; /tmp/p name; /tmp/p name; sync; sha256sum </tmp/p
+                mount -o bind /tmp /mnt; mount -o remount,ro,bind /mnt; /mnt/p name; cmp /mnt/p /usr/local/bin/rewritten && echo same'''
+    result = run('sh', '-c', script, options=[*IMAGE, '--rewrite', '5'])
+    lines = result.out.split(b'\n')
+    expect(lines[0], lines[3])
+    expect(lines[-2], b'same')
+    expect_match(r'/p: \d+ system calls are rewritten', result.log)
+
+
+@check
+def nothing_is_rewritten_when_that_is_turned_off():
+    result = run('rewritten', 'name', options=[*IMAGE, '--rewrite', 'off'])
+    expect((result.status, result.out), (0, b'one\n'))
+    expect(re.search(r'system calls are rewritten', result.log), None)
 
 
 @check
