@@ -41,10 +41,10 @@ static struct transfer *transfer_new(struct cache *cache, enum transfer_kind kin
     return transfer;
 }
 
-/* The transfer is over: its frames are let go, who waits goes on. The cache may be freed. */
-static void transfer_end(struct transfer *transfer, int status)
+/* Its frames are let go, and it is gone. On its own: of a transfer that was never sent. Nobody waits for that, and nobody is to be woken: the thread that
+ * wanted it may wait by now, for frames, and who waits in a call is not woken by that call. */
+static void transfer_discard(struct transfer *transfer)
 {
-    struct cache *cache = transfer->cache;
     for (uint32_t i = 0; i < TRANSFER_PAGES; i++) {
         if (transfer->frames[i] != FRAME_NONE)
             frame_unhold(transfer->frames[i]);
@@ -52,11 +52,18 @@ static void transfer_end(struct transfer *transfer, int status)
     pushing -= transfer->kind == TRANSFER_PUSH;
     list_remove(&transfer->of_cache);
     list_remove(&transfer->of_awaiting);
+    free(transfer->awaited);
+    free(transfer);
+}
+
+/* The transfer is over: who waits goes on. The cache may be freed. */
+static void transfer_end(struct transfer *transfer, int status)
+{
+    struct cache *cache = transfer->cache;
     wait_queue_wake_all(&transfer->waiters, status);
     if (transfer->kind != TRANSFER_PULL)
         wait_queue_wake_all(&cache->waiters, status);
-    free(transfer->awaited);
-    free(transfer);
+    transfer_discard(transfer);
     pressure_relieved();
     cache_release(cache);
 }
@@ -138,8 +145,7 @@ int transfer_open(struct cache *cache)
     KnMpRequest request = {.op = K_MP_GETACCESS};
     int status = transfer_send(transfer, &request, 0, NULL, 0, open_done);
     if (status != K_OK) {
-        list_remove(&transfer->of_cache);
-        free(transfer);
+        transfer_discard(transfer);
         return status;
     }
     cache->state = CACHE_OPENING;
@@ -191,8 +197,7 @@ int cache_access(struct cache *cache, page_t from, page_t to, uint64_t size, str
                                .size = (to - from) * PAGE_SIZE, .segSize = size};
         int status = transfer_send(transfer, &request, 0, NULL, 0, access_done);
         if (status != K_OK) {
-            list_remove(&transfer->of_cache);
-            free(transfer);
+            transfer_discard(transfer);
             return status;
         }
     }
@@ -273,7 +278,7 @@ int transfer_pull(struct cache *cache, page_t from, size_t count, struct thread 
         status = transfer_send(transfer, &request, 0, NULL, transfer->count * PAGE_SIZE, pull_done);
     }
     if (status != K_OK)
-        transfer_end(transfer, status);
+        transfer_discard(transfer);
     return status;
 }
 

@@ -197,6 +197,22 @@ Test(pressure, who_needs_memory_waits_for_a_dying_actors)
         cr_assert_eq(user_write(small, BASE + PAGES(i), 1), K_OK);
 }
 
+Test(pressure, who_reads_a_file_waits_for_frames_and_is_not_woken_by_its_own_call)
+{
+    struct actor *large = actor_new(), *small = actor_new();
+    struct file *file = file_new(PAGES(10));
+    allocate(large, BASE, 2000, RW);
+    cr_assert_eq(map_file(small, BASE, 10, K_READABLE, file, 0), K_OK);
+    int status = K_OK;
+    for (unsigned i = 0; i < 2000 && status == K_OK; i++)
+        status = user_write(large, BASE + PAGES(i), 1);
+    cr_assert_eq(status, K_ENOMEM);
+    cr_expect_eq(vm_fault(thread_of(small), BASE, false, false), K_BLOCKED);
+    cr_expect_eq(thread_of(small)->state, THREAD_WAITING);
+    release(large, BASE, 2000);
+    cr_expect_eq(user_byte(small, BASE + PAGES(3) + 5), file_byte(PAGES(3) + 5));
+}
+
 Test(pressure, a_server_finds_frames_when_others_wait_for_it)
 {
     struct actor *large = actor_new(), *server = actor_new();
