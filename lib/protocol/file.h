@@ -51,7 +51,8 @@
  *   While a segment is cached, the Nucleus' local cache knows the file's size best. The server
  *   learns it with MpGetAccess and MpPushOut; the caller asks the local cache (sgStat) for st_size.
  *   MpGetAccess for writing also sets the time of modification. A caller that knows the time better
- *   (it saw the write) sets it by FILE_SETATTR with FILE_OPENED, which a write permits.
+ *   (it saw the write) sets it by FILE_SETATTR with FILE_OPENED, which a write permits; set-uid and
+ *   set-gid bits go then, unless user 0 writes.
  *
  * Open nodes
  *   FILE_OPEN and FILE_CREATE hold the node: a file without names lives until FILE_CLOSE has been

@@ -104,33 +104,43 @@ static int mode_change(const struct file_attributes *attributes, const struct fi
     return 0;
 }
 
+/* Who is not root and changes what a file holds leaves it harmless. */
+static void content_change(const struct file_attributes *attributes,
+                           const struct file_request *request, struct fs_change *ret)
+{
+    if (request->credentials.uid == 0 || (ret->valid & FILE_SET_MODE) != 0 ||
+        mode_harmless(attributes->mode) == attributes->mode)
+        return;
+    ret->valid |= FILE_SET_MODE;
+    ret->mode = mode_harmless(attributes->mode);
+}
+
 static int size_change(const struct file_attributes *attributes, const struct file_request *request,
                        struct fs_change *ret)
 {
-    const struct file_credentials *credentials = &request->credentials;
     int error = 0;
 
     if ((request->setattr.valid & FILE_SET_SIZE) == 0)
         return 0;
     if ((request->flags & FILE_OPENED) == 0)
-        error = permission_check(attributes, credentials, MAY_WRITE);
-    if (error == 0 && credentials->uid != 0 && (ret->valid & FILE_SET_MODE) == 0 &&
-        mode_harmless(attributes->mode) != attributes->mode) {
-        ret->valid |= FILE_SET_MODE;
-        ret->mode = mode_harmless(attributes->mode);
-    }
+        error = permission_check(attributes, &request->credentials, MAY_WRITE);
+    if (error == 0)
+        content_change(attributes, request, ret);
     return error;
 }
 
-static int time_change(const struct file_attributes *attributes, const struct file_request *request)
+static int time_change(const struct file_attributes *attributes, const struct file_request *request,
+                       struct fs_change *ret)
 {
     const uint32_t all = FILE_SET_ATIME | FILE_SET_MTIME | FILE_SET_ATIME_NOW | FILE_SET_MTIME_NOW;
     uint32_t valid = request->setattr.valid & all;
 
+    if ((request->flags & FILE_OPENED) != 0) {  /* the caller tells the time of a write */
+        content_change(attributes, request, ret);
+        return 0;
+    }
     if (valid == 0 || is_owner(attributes, &request->credentials))
         return 0;
-    if ((request->flags & FILE_OPENED) != 0)
-        return 0;               /* the caller tells the time of a write */
     if (valid == (FILE_SET_ATIME_NOW | FILE_SET_MTIME_NOW))
         return permission_check(attributes, &request->credentials, MAY_WRITE);
     return -EPERM;
@@ -172,5 +182,5 @@ int permission_change(const struct file_attributes *attributes, const struct fil
         error = owner_change(attributes, request, ret);
     if (error == 0)
         error = size_change(attributes, request, ret);
-    return error != 0 ? error : time_change(attributes, request);
+    return error != 0 ? error : time_change(attributes, request, ret);
 }

@@ -38,7 +38,7 @@ struct file {
     bool has_segment;
     KnCap segment;
     KnTime mtime_set;   /* when its server was told last that it is written to */
-    uint64_t mtime_era; /* regular_times_era as it was then */
+    uint64_t mtime_era; /* regular_era as it was then */
 
     /* Of its kind. */
     uint64_t handle;    /* device.c */

@@ -259,6 +259,8 @@ static void mode_wish(struct path_walk *walk, uint64_t mode)
     *walk = (struct path_walk){ 0 };
     walk->exchange.request.setattr.valid = FILE_SET_MODE;
     walk->exchange.request.setattr.mode = (uint32_t)mode & 07777;
+    if (mode & (S_ISUID | S_ISGID))
+        regular_era++;
 }
 
 int64_t linux_chmod(struct call *call)
@@ -336,14 +338,14 @@ int64_t linux_fchownat(struct call *call)
 
 static void times_now(struct path_walk *walk)
 {
-    regular_times_era++;
+    regular_era++;
     walk->exchange.request.setattr.valid = FILE_SET_ATIME_NOW | FILE_SET_MTIME_NOW;
 }
 
 static int times_wish(struct path_walk *walk, const struct timespec times[2])
 {
     struct file_request *request = &walk->exchange.request;
-    regular_times_era++;
+    regular_era++;
     for (int i = 0; i < 2; i++)
         if (times[i].tv_nsec != UTIME_NOW && times[i].tv_nsec != UTIME_OMIT &&
             (times[i].tv_nsec < 0 || times[i].tv_nsec >= NANOSECONDS))

@@ -60,9 +60,10 @@ static struct file *file_of_server(struct path_walk *walk, uint32_t flags)
     file->held = true;
     file->access = walk->exchange.request.open.access;
     file->has_segment = !is_directory && !by_message;
-    if ((reply->flags & FILE_CREATED) || (flags & O_TRUNC)) {
+    bool harmless = (reply->attributes.mode & (S_ISUID | S_ISGID)) == 0;
+    if (harmless && ((reply->flags & FILE_CREATED) || (flags & O_TRUNC))) {
         file->mtime_set = time_now();
-        file->mtime_era = regular_times_era;
+        file->mtime_era = regular_era;
     }
     if (file->has_segment) {
         memcpy(&file->segment.ui, &reply->node.port, sizeof file->segment.ui);

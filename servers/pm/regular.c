@@ -283,22 +283,24 @@ static int64_t within_limit(struct call *call, int64_t at, size_t total)
     return -EFBIG;
 }
 
-uint64_t regular_times_era;
+uint64_t regular_era;
 
-/* The data do not pass by the server, so it is told that the file changes: before the data do, since what
- * is set afterwards, by touch or tar, must stay. Once in a while is enough: clocks of files are coarse. */
-static void tell_written(struct file *file)
+/* The data do not pass by the server, so it is told that the file changes, for its times and set-uid bits: before
+ * the data do, since what is set afterwards, by touch or tar, must stay. Once in a while is enough: clocks of files
+ * are coarse, and whoever sets times or such bits begins a new era. */
+static void tell_written(struct call *call, struct file *file)
 {
     KnTime now = time_now();
     if (file->mtime_set != 0 && now - file->mtime_set < TELL_AFTER &&
-        file->mtime_era == regular_times_era)
+        file->mtime_era == regular_era)
         return;
     struct file_exchange exchange = { .node = file->opened };
     exchange.request.operation = FILE_SETATTR;
     exchange.request.flags = FILE_OPENED;
     exchange.request.setattr.valid = FILE_SET_MTIME_NOW;
+    file_credentials_of(&exchange.request.credentials, call_process(call));
     file->mtime_set = now;
-    file->mtime_era = regular_times_era;
+    file->mtime_era = regular_era;
     file_exchange(&exchange);
 }
 
@@ -323,7 +325,7 @@ static int64_t regular_write(struct call *call, struct file *file, struct user_i
             return error;
         call->cleanup = turn_give_up;
     }
-    tell_written(file);
+    tell_written(call, file);
     int64_t at = *offset;
     if (appends)
         at = segment_size(&file->segment);

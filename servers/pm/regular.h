@@ -12,8 +12,8 @@ extern const struct file_operations directory_operations;
 int64_t regular_size(struct call *call, struct file *file);
 /* The same for a segment. */
 int64_t segment_size(const KnCap *segment);
-/* Somebody has set some file's times: whoever writes next tells its server anew. */
-extern uint64_t regular_times_era;
+/* Somebody has set some file's times, or its set-uid bit: whoever writes next tells its server anew. */
+extern uint64_t regular_era;
 
 /* The segment, NULL if there is none. */
 const KnCap *file_segment(const struct file *file);

@@ -157,6 +157,8 @@ static void put_argument(struct call *call, struct line *line, const char *kind,
         put_buffer(call, line, value, call->arg[index + 1]);
     else if (IS("fd") || IS("int"))
         put(line, "%d", (int)value);
+    else if (IS("off"))
+        put(line, "%lld", (long long)value);
     else if (IS("at"))
         put(line, (int)value == AT_FDCWD ? "AT_FDCWD" : "%d", (int)value);
     else if (IS("uint") || IS("size"))
@@ -221,6 +223,15 @@ void strace_enter(struct call *call)
     say(call, text, "");
 }
 
+static bool gives_address(const struct linux_call *entry)
+{
+    static const char *const names[] = { "mmap", "mremap", "brk" };
+    for (unsigned i = 0; entry != NULL && entry->name != NULL && i < 3; i++)
+        if (strcmp(entry->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 void strace_leave(struct call *call, int64_t result)
 {
     char text[480], end[64];
@@ -230,7 +241,7 @@ void strace_leave(struct call *call, int64_t result)
     else if (result < 0 && result > -4096)
         snprintf(end, sizeof end, " = -1 E%s (%s)", strerrorname_np((int)-result) + 1,
                  strerror((int)-result));
-    else if (result > 1 << 20)
+    else if (gives_address(call->entry))
         snprintf(end, sizeof end, " = %#llx", (unsigned long long)result);
     else
         snprintf(end, sizeof end, " = %lld", (long long)result);

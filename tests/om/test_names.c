@@ -320,6 +320,25 @@ Test(names, permissions_count_for_everybody_but_root)
     cr_assert_eq(open_path("d", FILE_O_READ | FILE_O_WRITE), -EISDIR);
 }
 
+Test(names, a_write_takes_the_set_uid_bit_away_unless_root_writes)
+{
+    as(0, 0);
+    chmod_path("", 0777);
+    as(1000, 100);
+    make_file("f", 0777);
+    chmod_path("f", 06777);
+    as(0, 0);
+    request.flags = FILE_OPENED;
+    request.setattr.valid = FILE_SET_MTIME_NOW;
+    cr_assert_eq(ask(FILE_SETATTR, 0, "f", ""), 0);
+    cr_assert_eq(reply.attributes.mode & 07777, 06777);
+    as(1001, 100);
+    request.flags = FILE_OPENED;
+    request.setattr.valid = FILE_SET_MTIME_NOW;
+    cr_assert_eq(ask(FILE_SETATTR, 0, "f", ""), 0);
+    cr_assert_eq(reply.attributes.mode & 07777, 0777);
+}
+
 Test(names, groups_count)
 {
     as(0, 0);

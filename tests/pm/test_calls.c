@@ -100,11 +100,12 @@ Test(calls, strace_shows_calls_in_words)
     cr_expect_str_eq(decoded(&program, SYS_open, 0x7000000000, 0, 0, 0),
                      "open(0x7000000000, O_RDONLY, 0)");
     cr_expect_str_eq(decoded(&program, SYS_munmap, 0, 4096, 0, 0), "munmap(NULL, 4096)");
+    cr_expect_str_eq(decoded(&program, SYS_lseek, 1, 5000000000, 0, 0), "lseek(1, 5000000000, 0)");
 }
 
 Test(calls, every_call_of_the_table_is_well_described)
 {
-    static const char kinds[] = " int uint hex oct size fd at sig str in out time ptr open prot map ";
+    static const char kinds[] = " int uint hex oct size off fd at sig str in out time ptr open prot map ";
     for (uint32_t number = 0; number < LINUX_CALLS; number++) {
         const char *at = linux_calls[number].arguments;
         if (linux_calls[number].name == NULL)
