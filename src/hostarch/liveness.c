@@ -94,12 +94,9 @@ static void audit(struct process *process, int64_t now)
     }
     if (excess < SLACK)
         return;
-    if (excess > EXCESS_MAX) {
-        process_kill(process, HOST_DEAD_HOSTILE, "threads of it that wait are woken without end");
-        return;
-    }
     int64_t switches = voluntary_switches(process);
-    if (process->audit_switches >= 0 && used - process->audit_suspect > PER_SWITCH_MAX * (switches - process->audit_switches + 1)) {
+    bool runs = process->audit_switches >= 0 && used - process->audit_suspect > PER_SWITCH_MAX * (switches - process->audit_switches + 1);
+    if (runs || excess > EXCESS_MAX) {
         process_kill(process, HOST_DEAD_HOSTILE, "threads of it run although they wait");
         return;
     }
