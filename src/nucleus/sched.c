@@ -49,7 +49,15 @@ static struct {
     KnTime idle_time;
     int64_t light_window; /* the window that <light_time> is of */
     KnTime light_time;    /* used by threads that went before their equals */
+    int64_t served_at;    /* when the last idle CPU was left to the Nucleus with reason, */
+    int64_t try_at;       /* and when that may be tried again: see serves_better */
 } sched;
+
+static void want_deadline(int64_t at)
+{
+    if (at < sched.deadline)
+        sched.deadline = at;
+}
 
 /* ---- light actors ----
  *
@@ -177,8 +185,9 @@ void sched_enqueue_woken(struct thread *thread)
 {
     if (thread == sched.awaited)
         return;
-    bool light = is_light(thread);
-    enqueue(thread, light ? BEHIND_LIGHT : AT_TAIL, light);
+    bool light = is_light(thread), goes_on = thread->answered && thread->slice_left > 0;
+    thread->answered = false;
+    enqueue(thread, light || goes_on ? BEHIND_LIGHT : AT_TAIL, light);
 }
 
 void sched_dequeue(struct thread *thread)
@@ -349,10 +358,13 @@ static void leave(struct user_cpu *cpu)
     if (thread == NULL)
         return;
     int64_t now = nucleus_time();
-    note_usage(cpu, cpu->payer->actor, now - cpu->started);
-    cpu->payer->cpu_time += now - cpu->started;
+    KnTime run = now - cpu->started;
+    note_usage(cpu, cpu->payer->actor, run);
+    cpu->payer->cpu_time += run;
     cpu->started = now;
-    if (thread->state == THREAD_WAITING)
+    thread->run_average += (run - thread->run_average) / 8;
+    thread->slice_left -= run;
+    if (thread->state == THREAD_WAITING && !thread->in_trap)
         thread->slice_left = thread->sched.slice;
     cpu->running = cpu->payer = NULL;
     cpu->yield = false;
@@ -430,12 +442,47 @@ static void become_idle(int number)
         nucleus_hooks.switched(number, NULL);
 }
 
+/* ---- callers ----
+ *
+ * While all that runs are callers, a CPU that serves them brings more than one more that runs them: a call costs five times as much when the Nucleus has to be
+ * woken for it. So the last idle CPU is left to the Nucleus, and callers share the others by their slices. A thread whose trap was answered keeps its turn. */
+
+/* Do all other CPUs run threads that pass no more than <most> between their waits? */
+static bool others_call(int number, KnTime most)
+{
+    for (int other = 0; other < sched.cpus; other++) {
+        const struct user_cpu *cpu = &sched.cpu[other];
+        if (other != number && (cpu->running == NULL || cpu->running->run_average >= most || nucleus_time() - cpu->started >= most))
+            return false;
+    }
+    return true;
+}
+
+/* Is <number> better left to the Nucleus than given to <thread>? It is asked again soon. */
+static bool serves_better(int number, const struct thread *thread)
+{
+    int64_t now = nucleus_time();
+    if (sched.cpus == 1 || thread->bound >= 0 || thread->actor->privilege == K_SUPACTOR || thread->run_average >= SCHED_PERHAPS ||
+        !others_call(number, SCHED_PERHAPS))
+        return false;
+    if (others_call(number, SCHED_CALLER)) {
+        sched.served_at = now;
+    } else if (now - sched.served_at >= SCHED_TRIAL) {
+        if (sched.cpu[number].idle || now < sched.try_at)
+            return false;
+        sched.served_at = now;
+        sched.try_at = now + SCHED_TRY_AGAIN;
+    }
+    want_deadline(now + SCHED_SPREAD_AFTER_SPENT);
+    return true;
+}
+
 /* <number> runs nothing: find it something. */
 static void fill(int number)
 {
     struct user_cpu *cpu = &sched.cpu[number];
     struct thread *thread;
-    while ((thread = best_for(number)) != NULL) {
+    while ((thread = best_for(number)) != NULL && !serves_better(number, thread)) {
         if (cpu->idle)
             sched.idle_time += nucleus_time() - cpu->idle_since, cpu->idle_since = nucleus_time();
         take(number, thread);
@@ -467,16 +514,12 @@ static void settle(int number)
     fill(number);
 }
 
-static void want_deadline(int64_t at)
-{
-    if (at < sched.deadline)
-        sched.deadline = at;
-}
-
 /* May an idle CPU take this thread now, or is its waker's CPU likely to take it sooner? */
 static bool may_spread(int number, struct thread *thread)
 {
     int waker = thread->waker_cpu;
+    if (serves_better(number, thread))
+        return false;
     if (thread->bound >= 0 || waker < 0 || waker == number || sched.cpu[waker].running == NULL)
         return true;
     int64_t at = thread->queued_at + (host_cpu_is_spent(number) ? SCHED_SPREAD_AFTER_SPENT

@@ -16,6 +16,13 @@
 #define SCHED_SPREAD_AFTER       50000
 #define SCHED_SPREAD_AFTER_SPENT 500000
 
+/* A thread that runs no longer than this between its waits, on the average, is a caller: what the Nucleus and servers do for it is most of its time. That is
+ * seen only while the Nucleus has a CPU; while it is woken for each call, what a thread seems to run includes that, and it is tried out, now and then. */
+#define SCHED_CALLER    20000
+#define SCHED_PERHAPS   200000   /* who seems to run longer than this is none */
+#define SCHED_TRIAL     1000000  /* so long they must not have looked like callers, */
+#define SCHED_TRY_AGAIN 50000000 /* and then so long it is not tried */
+
 void sched_init(int cpus);
 int sched_cpu_count(void);
 

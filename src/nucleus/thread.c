@@ -56,6 +56,7 @@ static void thread_init(struct thread *thread, struct actor *actor, const KnSche
     thread->sched = *sched;
     thread->bound = -1;
     thread->waker_cpu = -1;
+    thread->run_average = SCHED_LIGHT; /* a caller has to show that it is one */
     list_init(&thread->run_link);
     list_init(&thread->wait_link);
     list_init(&thread->of_actor);

@@ -109,6 +109,8 @@ struct thread {
     int bound;            /* -1 or the CPU that it may use */
     struct list run_link; /* in a run queue */
     int64_t slice_left;
+    KnTime run_average; /* how long it ran lately until it waited or was stopped, ns */
+    bool answered;      /* its trap was: it goes on with the rest of its slice */
     int64_t queued_at; /* ready: since when; see sched.c on when another CPU than its waker's may take it */
     int waker_cpu;     /* -1: nobody's */
     bool light;        /* ready, and goes before its equals */

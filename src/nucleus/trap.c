@@ -349,6 +349,7 @@ void trap_reply(struct thread *thread, const KnTrapReply *reply, const uint8_t *
 {
     ASSERT(thread->in_trap && thread->state == THREAD_WAITING);
     thread->in_trap = false;
+    thread->answered = true;
     thread->work = WORK_NONE;
     if (nucleus_hooks.trap_end != NULL)
         nucleus_hooks.trap_end(thread, reply->action == K_DO_RETURN ? reply->value : 0);
