@@ -1,0 +1,152 @@
+/* Programs that do little but call a server: who gets the CPUs then. */
+#include "site.h"
+
+#include <string.h>
+
+static struct thread *handler;
+static const uint64_t arguments[6];
+
+static void one_cpu(void)
+{
+    site_start_with(1);
+}
+static void two_cpus(void)
+{
+    site_start_with(2);
+}
+
+TestSuite(callers1, .init = one_cpu, .fini = site_end);
+TestSuite(callers2, .init = two_cpus, .fini = site_end);
+
+static bool runs(const struct thread *thread)
+{
+    return fake_host_cpu_of(thread) >= 0;
+}
+
+static uint64_t answer, request, port; /* in its memory */
+
+static void handler_new(void)
+{
+    struct actor *actor = actor_new(K_SYSTEMACTOR);
+    uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
+    KnTrapReply reply = { .action = K_DO_RETURN };
+    memcpy(annex, &reply, sizeof reply);
+    KnMsgDesc desc = { .annexAddr = (void *)put(actor, annex, sizeof annex) };
+    answer = PUT(actor, desc);
+    desc.annexAddr = (void *)room(actor, K_CMSGANNEXSIZE);
+    request = PUT(actor, desc);
+    port = room(actor, sizeof(int));
+    handler = thread_new_with(actor, K_SCHED_RR, K_PRIO_SERVER);
+    DO(handler, ipcReceive, request, port, (uint64_t)K_FOREVER);
+}
+
+/* A program whose traps the handler answers. */
+static struct thread *program_new(void)
+{
+    struct thread *helper = thread_new_with(actor_new(K_SYSTEMACTOR), K_SCHED_RR, K_PRIO_SERVER);
+    struct actor *actor = actor_new(K_USERACTOR);
+    KnTrapConnect connect = { .what = K_CONNECT_TRAP, .port = handler->actor->default_port->ui };
+    cr_assert_eq(DO(helper, actorTrapConnect, cap_of(actor, helper->actor), PUT(helper->actor, connect)), K_OK);
+    DO(helper, threadExit);
+    return thread_new_with(actor, K_SCHED_RR, K_PRIO_USER);
+}
+
+/* It runs for <time> and traps; the handler answers at once. */
+static void call_after(struct thread *program, KnTime time)
+{
+    fake_host_time += time;
+    cr_assert(runs(program));
+    trap_by(program, 39, arguments);
+    cr_assert(runs(handler) && !waits(handler), "the handler has a better priority");
+    DO(handler, ipcReplyReceive, answer, request, port, (uint64_t)K_FOREVER);
+    cr_assert(waits(handler));
+}
+
+Test(callers1, a_call_does_not_cost_the_turn)
+{
+    handler_new();
+    struct thread *one = program_new(), *two = program_new();
+    pass(40 * MS); /* neither is light any more */
+    struct thread *running = runs(one) ? one : two, *other = runs(one) ? two : one;
+    for (int i = 0; i < 50; i++) {
+        call_after(running, 10 * US);
+        cr_assert(runs(running) && !runs(other), "call %d", i);
+    }
+}
+
+Test(callers1, calls_are_no_way_to_keep_the_cpu)
+{
+    handler_new();
+    struct thread *one = program_new(), *two = program_new();
+    pass(40 * MS);
+    struct thread *running = runs(one) ? one : two, *other = runs(one) ? two : one;
+    KnTime used = 0;
+    while (runs(running) && used < 3 * SCHED_SLICE_DEFAULT) {
+        call_after(running, 100 * US);
+        used += 100 * US;
+    }
+    cr_assert(runs(other));
+    cr_assert_leq(used, SCHED_SLICE_DEFAULT + 100 * US);
+}
+
+static int count_running(struct thread *const threads[3])
+{
+    return runs(threads[0]) + runs(threads[1]) + runs(threads[2]);
+}
+
+/* Those that run call every 2 us. Returns in how many of the rounds one alone ran; calls[] are counted. */
+static int call_around(struct thread *const threads[3], int rounds, int calls[3])
+{
+    int alone = 0;
+    for (int round = 0; round < rounds; round++) {
+        alone += count_running(threads) == 1;
+        for (int i = 0; i < 3; i++)
+            if (runs(threads[i])) {
+                call_after(threads[i], 2 * US);
+                calls[i]++;
+            }
+    }
+    return alone;
+}
+
+static void three_callers(struct thread *threads[3])
+{
+    int calls[3] = { 0 };
+    handler_new();
+    for (int i = 0; i < 3; i++)
+        threads[i] = program_new();
+    call_around(threads, 30000, calls); /* all have had their turn, and are known */
+}
+
+Test(callers2, the_last_cpu_is_the_nucleus_s_while_all_are_callers)
+{
+    struct thread *threads[3];
+    three_callers(threads);
+    int calls[3] = { 0 }, rounds = 60000;
+    cr_expect_geq(call_around(threads, rounds, calls), rounds * 9 / 10);
+    for (int i = 0; i < 3; i++)
+        cr_expect_geq(calls[i], rounds / 5, "program %d had %d of %d calls", i, calls[i], rounds);
+}
+
+Test(callers2, one_that_computes_leaves_the_other_cpu_to_the_rest)
+{
+    struct thread *threads[3];
+    three_callers(threads);
+    pass(3 * MS); /* it calls nobody */
+    cr_assert_eq(count_running(threads), 2);
+}
+
+Test(callers2, a_program_that_computes_gets_the_cpu_beside_one_that_calls)
+{
+    handler_new();
+    struct thread *caller = program_new();
+    for (int i = 0; i < 200; i++)
+        call_after(caller, 2 * US);
+    struct thread *honest = program_new();
+    pass(SCHED_SPREAD_AFTER_SPENT);
+    cr_assert(runs(honest) && runs(caller));
+    for (int i = 0; i < 200; i++) {
+        call_after(caller, 2 * US);
+        cr_assert(runs(honest), "call %d", i);
+    }
+}
