@@ -32,9 +32,18 @@ struct command {
 
 static struct control *control;
 
+/* The answer to a command from inside, which is given at once: its ticket is 0. */
+static struct {
+    bool done;
+    char text[512];
+} inside;
+
+static bool command_from_inside(const char *words, size_t size, const void *image, size_t image_size, char *answer, size_t room);
+
 void site_command_start(struct control *answers_to)
 {
     control = answers_to;
+    nucleus_command = command_from_inside;
 }
 
 void site_command_answer(uint64_t ticket, bool done, const char *format, ...)
@@ -44,6 +53,11 @@ void site_command_answer(uint64_t ticket, bool done, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (ticket == 0) {
+        inside.done = done;
+        memcpy(inside.text, text, sizeof text);
+        return;
+    }
     control_reply(control, ticket, done, text);
 }
 
@@ -241,4 +255,44 @@ void site_command(void *context, struct control_command *asked)
         return;
     }
     host_post(run, command);
+}
+
+/* ---- from inside: sysCommand ---- */
+
+/* The words as control has them; NULL: they are none, or there is no memory. */
+static struct control_command *words_split(const char *text, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++)
+        count += text[i] == '\0';
+    struct control_command *asked = calloc(1, sizeof *asked);
+    char **words = calloc(count + 1, sizeof *words), *copy = malloc(size);
+    if (asked == NULL || words == NULL || copy == NULL || text[size - 1] != '\0') {
+        free(asked);
+        free(words);
+        free(copy);
+        return NULL;
+    }
+    memcpy(copy, text, size);
+    for (size_t i = 0; i < count; i++, copy += strlen(copy) + 1)
+        words[i] = copy;
+    asked->words = words;
+    asked->count = count;
+    return asked;
+}
+
+static bool command_from_inside(const char *text, size_t size, const void *image, size_t image_size, char *answer, size_t room)
+{
+    struct command command = {.asked = words_split(text, size)};
+    size_t number = command.asked != NULL ? number_of(command.asked) : COMMANDS;
+    inside.done = false;
+    snprintf(inside.text, sizeof inside.text, "the site does not know this command");
+    if (number < COMMANDS && commands[number].run != replace && command.asked->count >= commands[number].words_least) {
+        unsigned path = commands[number].path;
+        command.file = (struct site_file){.path = path != 0 ? command.asked->words[path] : NULL, .bytes = (void *)image, .size = image_size};
+        commands[number].run(&command);
+    }
+    control_command_free(command.asked);
+    snprintf(answer, room, "%s", inside.text);
+    return inside.done;
 }

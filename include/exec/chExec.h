@@ -183,6 +183,11 @@ int sysLog(const char *text, size_t size);
 int sysRandom(void *buffer, size_t size);
 /* End the site: <how> 0 halt, 1 restart; <status> is the program's exit status. */
 int sysShutdown(int status, int how);
+/* Have a command of the site's done, as `chorus load` and `chorus kill` do. <words>: the words of src/control.h, <size> bytes, each with a final zero; <image>: the bytes of
+ * the ELF file to be loaded, <imageSize> of them, or 0. A sentence of how it went is put to <answer>, at most <room> bytes with the final
+ * zero. Who: system and supervisor actors. K_OK; K_EFAIL: it was not done, and the sentence says why; K_ETOOMUCH (64 KB of words, 64 MB of
+ * image), K_EFAULT, K_ENOMEM, K_ENOSYS (this site takes no commands). */
+int sysCommand(const char *words, size_t size, const void *image, size_t imageSize, char *answer, size_t room);
 /* Do nothing: what entering the Nucleus costs. */
 int sysNull(void);
 /* The name of nucleus call <number>, K_NAMEMAX bytes. K_EUNKNOWN: there is none. */

@@ -20,6 +20,11 @@ struct proc_process_file {
 };
 extern const struct proc_process_file proc_process_files[]; /* ends with name NULL */
 
+/* proc_actors.c */
+int proc_print_actors(FILE *out);
+int proc_print_answer(FILE *out);
+int proc_write_actors(const char *text, struct thread *thread);
+
 int proc_print_mounts(FILE *out);
 int proc_print_mountinfo(FILE *out);
 /* What /proc/PID/fd/N says: a path, or "pipe:[5]". */

@@ -259,6 +259,8 @@ static int print_pipe_max(FILE *out)
 
 /* Files of one folder stand together. */
 const struct proc_file proc_system_files[] = {
+    { "chorus/actors", proc_print_actors, proc_write_actors },
+    { "chorus/answer", proc_print_answer, NULL },
     { "cmdline", print_cmdline, NULL },
     { "cpuinfo", print_cpuinfo, NULL },
     { "devices", print_devices, NULL },

@@ -64,6 +64,10 @@ struct nucleus_hooks {
 };
 extern struct nucleus_hooks nucleus_hooks;
 
+/* What sysCommand asks the program around the Nucleus for; NULL: nothing can be asked. True: it was done. A sentence in <answer>, of
+ * <room> bytes. */
+extern bool (*nucleus_command)(const char *words, size_t size, const void *image, size_t image_size, char *answer, size_t room);
+
 struct nucleus_counters {
     uint64_t calls, messages, faults, traps, switches;
     uint64_t passes;   /* CPUs passed on by threads that wait for another: sched.h */

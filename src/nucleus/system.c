@@ -1,5 +1,6 @@
 /* Nucleus calls on the site: time, information, the log, random numbers, the end. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "actor.h"
 #include "call.h"
@@ -154,4 +155,47 @@ int64_t call_sysCallName(struct thread *thread)
         return K_EUNKNOWN;
     snprintf(name, sizeof name, "%s", entry->name);
     return vm_copy_out(thread, thread->actor, thread->call.arg[1], name, sizeof name);
+}
+
+/* ---- commands ---- */
+
+bool (*nucleus_command)(const char *words, size_t size, const void *image, size_t image_size, char *answer, size_t room);
+
+enum { COMMAND_WORDS_MAX = 65536, COMMAND_IMAGE_MAX = 64 << 20, COMMAND_ANSWER_MAX = 512 };
+
+/* Everything is at hand before anything is done; the caller may be who is ended. */
+static int64_t command_run(struct thread *thread, char *words, void *image)
+{
+    const uint64_t *arg = thread->call.arg;
+    char answer[COMMAND_ANSWER_MAX] = { 0 };
+    size_t room = arg[5] < sizeof answer ? arg[5] : sizeof answer;
+    int status = vm_copy_in(thread, thread->actor, words, arg[0], arg[1]);
+    if (status == K_OK)
+        status = vm_copy_in(thread, thread->actor, image, arg[2], arg[3]);
+    if (status == K_OK)
+        status = vm_copy_out(thread, thread->actor, arg[4], answer, room);
+    if (status != K_OK)
+        return status;
+    bool done = nucleus_command(words, arg[1], image, arg[3], answer, sizeof answer);
+    if (thread->state == THREAD_DEAD)
+        return CALL_NO_RETURN;
+    answer[room - 1] = 0;
+    status = vm_copy_out(NULL, thread->actor, arg[4], answer, room);
+    return status != K_OK ? status : done ? K_OK : K_EFAIL;
+}
+
+int64_t call_sysCommand(struct thread *thread)
+{
+    const uint64_t *arg = thread->call.arg;
+    if (nucleus_command == NULL)
+        return K_ENOSYS;
+    if (arg[1] == 0 || arg[5] == 0)
+        return K_EINVAL;
+    if (arg[1] > COMMAND_WORDS_MAX || arg[3] > COMMAND_IMAGE_MAX)
+        return K_ETOOMUCH;
+    char *words = malloc(arg[1]), *image = malloc(arg[3] + 1);
+    int64_t status = words == NULL || image == NULL ? K_ENOMEM : command_run(thread, words, image);
+    free(words);
+    free(image);
+    return status;
 }

@@ -5,7 +5,7 @@ import re
 import struct
 import time
 
-from harness import (BUILD, TEST_IMAGE, Failure, Site, add_check, check, chorus, expect, expect_match, main, scratch, wait_until)
+from harness import (BUILD, TEST_IMAGE, Failure, Site, add_check, check, chorus, expect, expect_match, main, scratch, shell, wait_until)
 
 HELLO = os.path.join(BUILD, 'servers/hello/hello')
 CLIENT = os.path.join(BUILD, 'servers/hello/hello-client')
@@ -266,6 +266,51 @@ def without_pm_the_site_ends_with_a_message():
         result = site.finish()
         expect(result.status, 125)
         expect_match('pm died; the site ends', result.log)
+
+
+# From inside
+
+def inside(script):
+    result = shell(script, options=['--root', TEST_IMAGE, '--snapshot'])
+    expect(result.err, b'', 'standard error')
+    return result.out.decode()
+
+
+@check
+def inside_actors_are_started_seen_and_ended():
+    text = inside("""arun /usr/local/bin/hello; aps | grep '^hello ' | wc -l
+                     arun -S -n two -p 70 /usr/local/bin/hello; aps | grep '^two  *supervisor' | wc -l
+                     akill hello two; aps | grep -c -e '^hello ' -e '^two '; aps | grep -c '^pm '""")
+    expect_match(r'\Ahello runs \(\w+\.1\)\n1\ntwo runs \(\w+\.1\)\n1\nhello is gone\ntwo is gone\n0\n1\n\Z', text)
+
+
+@check
+def inside_what_cannot_be_started_is_refused_with_the_reason():
+    script = """for file in /no/such/file /bin/busybox /etc/passwd /dev/null /root; do arun $file; echo $?; done
+                head -c 20000 /usr/local/bin/hello >/root/cut; arun /root/cut; akill nobody; echo $?
+                arun; echo $?; akill; echo $?; aps | grep -c hello; arun -p 256 /usr/local/bin/hello"""
+    result = shell(script, options=['--root', TEST_IMAGE, '--snapshot'])
+    expect(result.out.decode().split(), ['1', '1', '1', '1', '1', '1', '2', '2', '0'])
+    for pattern in ("can't open /no/such/file", 'arun: /bin/busybox: it is no actor', 'arun: /etc/passwd: not a 64-bit', 'arun: not a file with anything',
+                    'arun: /root/cut: segment . lies outside', 'akill: there is no actor nobody', 'usage: arun', 'usage: akill', 'no such place or priority'):
+        expect_match(pattern, result.err)
+
+
+@check
+def inside_only_root_may():
+    script = 'arun /usr/local/bin/hello; akill om; aps | grep -c "^om "; echo kill >/proc/chorus/actors'
+    result = shell(script, options=['--user', '1000', '--root', TEST_IMAGE, '--snapshot'])
+    expect(result.out, b'1\n')
+    expect_match('arun: only root may\nakill: only root may\n.*ermission denied', result.err)
+
+
+@check
+def nonsense_in_the_file_of_commands_is_refused():
+    script = """for text in 'load' 'load\\n' 'load\\n9\\n' 'load\\n0\\n\\n' 'load\\n99999999999999\\nx\\nuser\\ntrusted\\n\\n\\n' \\
+                            'kill\\n' 'kill\\n\\n' 'replace\\nom\\nx\\n\\n' '\\n' 'load\\n-1\\nx\\n' 'kill\\nom'; do
+                    printf "$text" >/proc/chorus/actors && echo taken: $text; done 2>/dev/null
+                aps | grep -c '^om '"""
+    expect(inside(script), '1\n')
 
 
 main()
