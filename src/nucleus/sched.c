@@ -447,12 +447,17 @@ static void become_idle(int number)
  * While all that runs are callers, a CPU that serves them brings more than one more that runs them: a call costs five times as much when the Nucleus has to be
  * woken for it. So the last idle CPU is left to the Nucleus, and callers share the others by their slices. A thread whose trap was answered keeps its turn. */
 
-/* Do all other CPUs run threads that pass no more than <most> between their waits? */
+/* Do all other CPUs run threads that pass no more than <most> between their waits? A supervisor actor's runs for such a thread. */
 static bool others_call(int number, KnTime most)
 {
     for (int other = 0; other < sched.cpus; other++) {
         const struct user_cpu *cpu = &sched.cpu[other];
-        if (other != number && (cpu->running == NULL || cpu->running->run_average >= most || nucleus_time() - cpu->started >= most))
+        const struct thread *thread = cpu->running;
+        if (other == number)
+            continue;
+        if (thread == NULL || nucleus_time() - cpu->started >= most)
+            return false;
+        if (thread->actor->privilege != K_SUPACTOR && thread->run_average >= most)
             return false;
     }
     return true;

@@ -274,6 +274,19 @@ def a_server_that_is_killed_is_told_of():
 
 
 @check
+def a_server_in_the_nucleus_s_process_that_is_killed_dies_alone():
+    """om is killed while programs are in calls of it: they get errors, what needs no file goes on."""
+    script = """
+        for i in 1 2 3; do (while ls -R /etc /bin >/dev/null 2>&1; do :; done; echo error) & done
+        echo up; wait; [ -e /etc/passwd ] && echo there || echo gone; echo the site lives"""
+    with Site('sh', '-c', script, options=['--name', 'inside', '--place', 'om=supervisor'], clean=False) as site:
+        expect(site.line(), b'up\n')
+        time.sleep(1)
+        chorus('kill', 'om', '--site', 'inside').good()
+        expect([site.line() for _ in range(5)], [b'error\n'] * 3 + [b'gone\n', b'the site lives\n'])
+
+
+@check
 def standard_output_that_is_full():
     with open('/dev/full', 'w') as full:
         result = run('sh', '-c', 'cat /bin/busybox; echo status $? >&2', stdout=full)
