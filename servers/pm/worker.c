@@ -4,6 +4,9 @@
  * A thread is served in rounds. Each round looks first whether the thread is to end or its process
  * is stopped, then runs its call (or deals with the result of a nucleus call), then takes signals,
  * and at last answers the trap. Whatever changes meanwhile begins a new round.
+ *
+ * In a supervisor actor workers do not receive: the port has a message handler, which runs on the CPU of the
+ * thread that trapped; a worker is lent for that.
  */
 
 #include "worker.h"
@@ -33,6 +36,7 @@
 int worker_port;
 KnUniqueId worker_port_ui;
 const KnSched worker_user_sched = { .schedClass = K_SCHED_RR, .priority = K_PRIO_USER };
+static bool has_handler; /* the port: nobody receives from it */
 static int timer = -1;
 static KnTime timer_set_for = K_FOREVER;
 
@@ -437,24 +441,43 @@ static int receive(uint8_t *annex)
     return ipcReplyReceive(&reply, &message, &port, K_FOREVER);
 }
 
+static void work_once(const void *annex)
+{
+    if (--idle == 0 && workers < WORKERS_MOST)
+        worker_start();
+    worker_handle(annex);
+    idle++;
+}
+
+static int receive_all(void)
+{
+    for (;;) {
+        _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
+        int status = receive(annex);
+        if (status == K_EUNKNOWN)
+            return status;
+        if (status >= 0)
+            work_once(annex);
+    }
+}
+
+static void handler(const KnMsgDesc *message, void *cookie)
+{
+    (void)cookie;
+    work_once(message->annexAddr);
+    KnMsgDesc reply = held_message();
+    if (held.is_held)
+        svMsgHdlReply(&reply);
+    held.is_held = false;
+}
+
 static void *work(void *unused)
 {
     (void)unused;
     touch_stack();
-    for (;;) {
-        _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
-        int status = receive(annex);
-        if (status == K_EUNKNOWN) {
-            pm_log("its port is gone");
-            return NULL;
-        }
-        if (status < 0)
-            continue;
-        if (--idle == 0 && workers < WORKERS_MOST)
-            worker_start();
-        worker_handle(annex);
-        idle++;
-    }
+    int status = has_handler ? svHandlerServe(0) : receive_all();
+    pm_log("a worker ends: %s", knStrError(status));
+    return NULL;
 }
 
 int worker_open_port(void)
@@ -463,6 +486,12 @@ int worker_open_port(void)
     worker_port = portDeclare(K_MYACTOR, &worker_port_ui);
     if (worker_port < 0)
         return worker_port;
+    int privilege, status = actorPrivilege(K_MYACTOR, &privilege, NULL);
+    has_handler = status == K_OK && privilege == K_SUPACTOR;
+    if (has_handler)
+        status = svMsgHandler(K_MYACTOR, worker_port, handler, 0, NULL);
+    if (status != K_OK)
+        return status;
     timer = timerCreate(worker_port, 0);
     return timer < 0 ? timer : K_OK;
 }

@@ -654,6 +654,32 @@ int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime 
     return K_EUNKNOWN;
 }
 
+/* pm is a system actor here: it has no message handler. */
+int actorPrivilege(const KnCap *cap, int *old, const int *new_)
+{
+    (void)cap, (void)new_;
+    *old = K_SYSTEMACTOR;
+    return K_OK;
+}
+
+int svMsgHandler(const KnCap *cap, int portli, KnMsgHdl handler, VmSize stack, void *cookie)
+{
+    (void)cap, (void)portli, (void)handler, (void)stack, (void)cookie;
+    return K_EPRIV;
+}
+
+int svMsgHdlReply(const KnMsgDesc *reply)
+{
+    (void)reply;
+    return K_ENOMSG;
+}
+
+int svHandlerServe(uint32_t bodyRoom)
+{
+    (void)bodyRoom;
+    return K_EPRIV;
+}
+
 int ipcSysInfo(KnMsgHead *head)
 {
     memset(head, 0, sizeof *head);
