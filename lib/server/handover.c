@@ -100,9 +100,9 @@ static bool all_are_paused(unsigned others)
     return all;
 }
 
-static int others_pause(const struct server *server)
+static int others_pause(void)
 {
-    unsigned others = server->workers > 1 ? server->workers - 1 : 0;
+    unsigned others = server_pool_close() - 1;
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE] = { 0 };
     struct pause_message message = { .operation = HANDOVER_PAUSE, .generation = handover.generation };
     KnMsgDesc desc = { .annexAddr = annex };
@@ -130,6 +130,7 @@ static void others_release(void)
     handover.paused = 0;
     pthread_cond_broadcast(&handover.released);
     pthread_mutex_unlock(&handover.lock);
+    server_pool_open();
 }
 
 /* ---- the predecessor: requests ---- */
@@ -181,7 +182,7 @@ static void begin(const struct server *server, struct server_request *request)
         handover.under_way = true;
         handover.successor = ask.successor;
         ports_disable();
-        answer.status = others_pause(server);
+        answer.status = others_pause();
         bool paused = answer.status == K_OK;
         if (paused)
             answer.status = hand_over(server);

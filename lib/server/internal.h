@@ -20,6 +20,9 @@ extern unsigned server_port_count;
 /* The workers serve the port, or leave it alone. */
 int server_port_attach(int port, unsigned priority);
 void server_port_detach(int port);
+/* No more workers are started, until the pool is open again. Returns how many there are. */
+unsigned server_pool_close(void);
+void server_pool_open(void);
 
 /* ---- hand-over: handover.c ---- */
 

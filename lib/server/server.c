@@ -252,6 +252,65 @@ static void request_dispatch(const struct server *server, struct server_request 
         server_reply_status(request, server->unsupported);
 }
 
+/* --- the pool of workers --- */
+
+static struct {
+    pthread_mutex_t lock; /* of what makes it grow */
+    bool closed;
+    _Atomic unsigned count, busy;
+} pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .count = 1 };
+
+static void *worker_thread(void *server);
+
+static int worker_start(const struct server *server)
+{
+    pthread_t thread;
+    pool.count++;
+    if (pthread_create(&thread, NULL, worker_thread, (void *)server) != 0) {
+        pool.count--;
+        return K_ENOMEM;
+    }
+    pthread_detach(thread);
+    return K_OK;
+}
+
+/* The last one that was free is busy from now on. */
+static void pool_grow(const struct server *server)
+{
+    pthread_mutex_lock(&pool.lock);
+    if (!pool.closed && pool.count < server->workers_most && pool.busy >= pool.count)
+        worker_start(server); /* or it waits for one of those that there are */
+    pthread_mutex_unlock(&pool.lock);
+}
+
+unsigned server_pool_close(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    pool.closed = true;
+    unsigned count = pool.count;
+    pthread_mutex_unlock(&pool.lock);
+    return count;
+}
+
+void server_pool_open(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    pool.closed = false;
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void request_serve(const struct server *server, struct server_request *request)
+{
+    bool counts = request->port != K_DEFAULTPORT; /* a worker that is to rest is no reason for another */
+    if (counts && ++pool.busy >= pool.count && pool.count < server->workers_most)
+        pool_grow(server);
+    handled = request;
+    request_dispatch(server, request);
+    handled = NULL;
+    if (counts)
+        pool.busy--;
+}
+
 /* --- the loop --- */
 
 /* Give the answer to <request> away, if it has one, and take the next message. */
@@ -288,9 +347,7 @@ static int worker_loop(const struct server *server, struct server_request *reque
         }
         if (status < 0)
             return status;
-        handled = request;
-        request_dispatch(server, request);
-        handled = NULL;
+        request_serve(server, request);
     }
 }
 
@@ -306,9 +363,7 @@ static void handler_routine(const KnMsgDesc *message, void *port)
     request->flags = message->flags;
     request->flags_known = true;
     request->answered = request->saved = request->head_known = false;
-    handled = request;
-    request_dispatch(the_server, request);
-    handled = NULL;
+    request_serve(the_server, request);
     if (request->answered && !request->saved)
         svMsgHdlReply(&(KnMsgDesc){ .annexAddr = request->reply_annex,
                                     .bodyAddr = (void *)request->reply_body,
@@ -363,13 +418,10 @@ static void *worker_thread(void *server)
 
 static int workers_start(const struct server *server)
 {
-    for (unsigned i = 1; i < server->workers; i++) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, worker_thread, (void *)server) != 0)
-            return K_ENOMEM;
-        pthread_detach(thread);
-    }
-    return K_OK;
+    int status = K_OK;
+    for (unsigned i = 1; i < server->workers && status == K_OK; i++)
+        status = worker_start(server);
+    return status;
 }
 
 static int server_check(const struct server *server)

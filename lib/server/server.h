@@ -66,6 +66,7 @@ struct server {
     const char *name;   /* of the actor, and in log lines */
     uint32_t stamp;     /* of the static system group that its port joins; 0: none */
     unsigned workers;   /* threads that handle messages; 0: one */
+    unsigned workers_most; /* while all are busy more are started, up to so many; 0: none. For servers that wait for others, which may be slow or stopped */
     bool receives;      /* its workers receive in a supervisor actor, too, where they would be lent to a message handler */
     uint32_t body_max;  /* the largest body that it takes; 0: K_CMSGSIZEMAX. More is answered <unsupported> */
     int32_t unsupported; /* the status (first word of the reply's annex) for an unknown operation */

@@ -30,6 +30,7 @@
 #include "om.h"
 
 #define WORKERS        6
+#define WORKERS_MOST   64               /* some may wait for a disk that does not answer */
 #define MAPPER_THREADS 6
 #define CACHE_MEMORY   (4u << 20)       /* at most, */
 #define CACHE_SHARE    32               /* and this part of the site's memory */
@@ -497,7 +498,7 @@ static void arguments_take(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static const struct server server = {
-        .name = "om", .stamp = FILE_GROUP_STAMP, .workers = WORKERS, .unsupported = -ENOSYS,
+        .name = "om", .stamp = FILE_GROUP_STAMP, .workers = WORKERS, .workers_most = WORKERS_MOST, .unsupported = -ENOSYS,
         .other = serve, .start = start, .timer = commit_now, .handover = &handover,
     };
 

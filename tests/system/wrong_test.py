@@ -261,6 +261,73 @@ def a_link_that_leads_to_itself_and_a_path_without_end():
     expect_match('^end$', output)
 
 
+# A disk that does not answer
+
+NEEDS_NO_DISK = ('echo shell itself', '/bin/echo cached program', 'ls /proc >/dev/null', 'ps | grep -c "[c]at /root/big"', 'wc -l </etc/passwd',
+                 'echo a | md5sum', 'echo text >/root/warm/new; cat /root/warm/new; rm /root/warm/new', '(sleep 0.1; exit 3); echo $?')
+LOOKERS = 12
+
+
+def image_with_cold_files():
+    image = image_copy()
+    content = scratch()
+    open(content, 'wb').write(random.Random(1).randbytes(1 << 20))
+    for i in range(2):
+        debugfs(image, f'write {content} /root/big{i}')
+    for i in range(LOOKERS):
+        debugfs(image, f'mkdir /root/folder{i}')
+        debugfs(image, f'write /dev/null /root/folder{i}/file')
+    debugfs(image, 'mkdir /root/warm')
+    return image, hashlib.md5(open(content, 'rb').read()).hexdigest()
+
+
+def answer(site, command):
+    """What the shell in the site writes for it."""
+    site.process.stdin.write(command.encode() + b'\necho end of it\n')
+    lines = []
+    while (line := site.line(10)) != b'end of it\n':
+        if line == b'':
+            raise Failure(f'the site ended at {command}')
+        lines.append(line.decode())
+    return ''.join(lines)
+
+
+def expect_a_usable_shell_beside_a_stopped_disk(*options):
+    image, digest_of_big = image_with_cold_files()
+    with Site('sh', options=['--root', image, '--name', 'stuck', *options]) as site:
+        before = [answer(site, command) for command in NEEDS_NO_DISK]
+        answer(site, 'ls -l /root >/dev/null; ls /root/warm; md5sum </etc/passwd; sync')
+        disk = next(pid for name, pid in site.actors().items() if name.startswith('disk'))
+        os.kill(disk, signal.SIGSTOP)
+        # Some wait for pages, some for names; a file system that waited with its lock, or a server without a worker left, would hold up all.
+        answer(site, 'cat /root/big0 >/dev/null & reader=$!')
+        answer(site, 'md5sum /root/big1 >/root/warm/sum & sum=$!; (sync; echo synced >/root/warm/synced) & sync=$!')
+        for i in range(LOOKERS):
+            answer(site, f'ls /root/folder{i} >>/root/warm/names & looker{i}=$!')
+        for _ in range(4):  # for longer than it takes until changes are written back
+            for command, wanted in zip(NEEDS_NO_DISK, before):
+                if 'grep' in command:
+                    wanted = '1\n'
+                expect(answer(site, command), wanted, f'{command} beside a stopped disk')
+            time.sleep(2)
+        expect(answer(site, 'kill -9 $reader; wait $reader; echo $?'), '137\n', 'status of the reader')
+        expect(answer(site, 'ls /root/warm'), 'names\nsum\n', 'what is done without the disk')
+        os.kill(disk, signal.SIGCONT)
+        expect(answer(site, 'wait $sum $sync; wait; cut -c-32 /root/warm/sum; cat /root/warm/synced'), f'{digest_of_big}\nsynced\n')
+        expect(answer(site, 'sort /root/warm/names | uniq -c | tr -s " "'), f' {LOOKERS} file\n')
+        site.finish(b'exit\n')
+
+
+@check
+def processes_stuck_on_a_stopped_disk_leave_the_shell_usable():
+    expect_a_usable_shell_beside_a_stopped_disk()
+
+
+@check
+def processes_stuck_on_a_stopped_disk_leave_the_shell_usable_when_all_servers_are_user_actors():
+    expect_a_usable_shell_beside_a_stopped_disk('--place', 'all=user')
+
+
 # Ends
 
 @check
