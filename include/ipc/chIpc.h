@@ -21,17 +21,25 @@
 #define K_DEFAULTPORT 0
 #define K_ANYENABLED (-1) /* ipcReceive: the oldest message of the enabled port with the best priority */
 
+typedef uint64_t KnMsgId; /* of a received message; never 0, never reused while the site runs */
+
 /* Where a message lies in the caller's memory. annexAddr NULL: no annex is sent, or wanted. */
 typedef struct KnMsgDesc {
-    uint32_t flags; /* K_ABORTABLE, K_MSG_PARTIAL */
+    uint32_t flags; /* K_ABORTABLE, K_MSG_PARK, K_MSG_BYID */
     uint32_t bodySize; /* sent: its size. Received: the room at bodyAddr; on return the whole body's size, which may be more
                         * than the room: the rest is fetched by ipcGetData while the message is current */
     void *bodyAddr;
     void *annexAddr;
     uint32_t seqNum;     /* received: the message's number on its port */
     uint32_t bodyOffset; /* ipcGetData: where in the body to begin */
+    KnMsgId id;          /* received: the message's name. Replied, with K_MSG_BYID: the request that is answered */
 } KnMsgDesc;
-enum { K_ABORTABLE = 1 /* this wait can be aborted */ };
+enum {
+    K_ABORTABLE = 1, /* this wait can be aborted */
+    K_MSG_PARK = 2,  /* receiving: a request that is current and not answered is parked, as by ipcSave, and not dropped */
+    K_MSG_BYID = 4   /* replying: not the current request is answered but that with this <id>, which is parked at a port of the caller's
+                      * actor, or the current one of any of its threads. K_ENOMSG: it is not */
+};
 
 typedef struct KnIpcDest {
     KnUniqueId target; /* a port's UI or, prepared by ipcTarget, a group's */
@@ -40,8 +48,6 @@ typedef struct KnIpcDest {
     uint32_t unused;
 } KnIpcDest;
 enum { K_PORTMODE = 0, K_BROADMODE = 1, K_FUNCMODE = 2, K_FUNCUMODE = 3, K_FUNCXMODE = 4 };
-
-typedef uint64_t KnMsgId; /* of a parked message; never 0, never reused while the site runs */
 
 typedef struct KnMsgHead {
     uint32_t bodySize;
@@ -109,14 +115,14 @@ int ipcSend(const KnMsgDesc *msg, int source, const KnIpcDest *dest);
  * Returns the size of the reply's body. The deadline covers the wait; a late reply is dropped. */
 int ipcCall(const KnMsgDesc *msg, int source, const KnIpcDest *dest, KnMsgDesc *reply, KnTime delay);
 /* Waits at most <delay> ns. *portli: an LI or K_ANYENABLED; on return the LI of the port it came from. The message becomes
- * the thread's current one; an unanswered request that was current before and was not saved is answered with K_EDEAD.
+ * the thread's current one; an unanswered request that was current before and was not saved (K_MSG_PARK does it) is answered with K_EDEAD.
  * Of several threads that wait at a port the one that came last is served first.
  * Returns the size of the body. K_ETIMEOUT, K_EABORT, K_EUNKNOWN (no such port, or it went away). */
 int ipcReceive(KnMsgDesc *msg, int *portli, KnTime delay);
 /* Answer the current message, which is none afterwards. K_ENOMSG: there is none, or it awaits no reply. K_OK although the caller is gone: the reply
  * goes nowhere then. K_ETOOMUCH, K_EFAULT, K_EINVAL (a trap's reply without a KnTrapReply): nothing has happened. */
 int ipcReply(const KnMsgDesc *msg);
-/* ipcReply (no reply is sent if <reply> is NULL or there is no current message), then ipcReceive. */
+/* ipcReply (no reply is sent if <reply> is NULL or there is no such message), then ipcReceive. */
 int ipcReplyReceive(const KnMsgDesc *reply, KnMsgDesc *msg, int *portli, KnTime delay);
 /* Park the current message: it stays with its port, and *id names it. K_ENOMSG: there is none, or its caller is gone. K_EFULL: of messages that await no reply, a port keeps K_CPORTQUEUE. */
 int ipcSave(KnMsgId *id);

@@ -295,7 +295,7 @@ struct thread {
     char name[16];
 
     enum thread_where where;
-    KnMsgId message;   /* parked */
+    KnMsgId message;   /* its trap, received and not answered */
     struct list ready; /* in the list of threads that must be served again */
     bool woken;        /* while it was served: look again before it waits */
     bool abort_sent;   /* it will come back to us by itself */

@@ -68,16 +68,21 @@ void thread_kick(struct thread *thread)
  * next message, and then one nucleus call does both. */
 struct held_answer {
     bool is_held;
+    KnMsgId id; /* of the trap that it answers */
     uint32_t body_size;
     _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
     uint8_t body[sizeof((struct call *)0)->body];
 };
 static _Thread_local struct held_answer held;
 
+static _Thread_local KnMsgId received; /* the message that this worker has received last, */
+static _Thread_local bool stays;       /* and it is not answered: to be parked when the next one is received */
+static _Thread_local KnMsgId serving;  /* the trap of the thread that is served now */
+
 static KnMsgDesc held_message(void)
 {
-    return (KnMsgDesc){ .bodySize = held.body_size, .bodyAddr = held.body,
-                        .annexAddr = held.annex };
+    return (KnMsgDesc){ .flags = K_MSG_BYID, .bodySize = held.body_size, .bodyAddr = held.body,
+                        .annexAddr = held.annex, .id = held.id };
 }
 
 static void answer_now(void)
@@ -104,6 +109,7 @@ static void answer(const KnTrapReply *reply, const void *body, uint32_t body_siz
     if (body_size > 0)
         memcpy(held.body, body, body_size);
     held.body_size = body_size;
+    held.id = serving;
     held.is_held = true;
 }
 
@@ -126,16 +132,11 @@ static void answer_return(struct thread *thread)
     answer(&reply, NULL, 0);
 }
 
+/* Its trap is answered later, by whoever wakes it. */
 static void park(struct thread *thread)
 {
-    int status = ipcSave(&thread->message);
-    if (status == K_OK) {
-        thread->where = THREAD_PARKED;
-        return;
-    }
-    if (status != K_ENOMSG)
-        pm_log("a trap cannot be saved: %s", knStrError(status));
-    thread_ended(thread); /* it was deleted meanwhile */
+    thread->where = THREAD_PARKED;
+    stays |= thread->message == received;
 }
 
 /* ---- one round ---- */
@@ -306,6 +307,7 @@ static void trap_arrived(const KnTrapMsg *trap)
         return;
     }
     thread->where = THREAD_SERVED;
+    thread->message = serving = received;
     thread->abort_sent = false;
     /* A nucleus call done for it has ended well, without a word. */
     if (trap->kind != K_TRAP_RESULT && thread->call.active)
@@ -332,13 +334,8 @@ static void trap_arrived(const KnTrapMsg *trap)
 
 static void thread_again(struct thread *thread)
 {
-    answer_now();
-    int status = ipcRestore(&thread->message);
-    if (status != K_OK) {
-        thread_ended(thread);
-        return;
-    }
     thread->where = THREAD_SERVED;
+    serving = thread->message;
     serve(thread);
 }
 
@@ -377,12 +374,14 @@ static void catch_up(void)
 }
 
 /* Traps are known to be the Nucleus's by their cookies, which are secrets; of the others it is asked. */
-void worker_handle(const void *annex)
+bool worker_handle(const void *annex, KnMsgId id)
 {
     const uint32_t kind = *(const uint32_t *)annex;
     KnMsgHead head = { 0 };
+    received = serving = id;
+    stays = false;
     if (kind >= K_MSG_TIMER && ipcSysInfo(&head) != K_OK)
-        return;
+        return false;
     const bool is_nucleus = (head.flags & K_HEAD_NUCLEUS) != 0;
     pm_lock();
     if (kind < K_MSG_TIMER) {
@@ -400,6 +399,7 @@ void worker_handle(const void *annex)
     }
     catch_up();
     pm_unlock();
+    return stays;
 }
 
 /* Have the pages of the stack now: when the site's memory has run out it is too late. */
@@ -431,44 +431,52 @@ static bool worker_start(void)
 }
 
 /* Send the answer that is held, and receive. */
-static int receive(uint8_t *annex)
+static int receive(uint8_t *annex, bool park, KnMsgId *ret_id)
 {
-    KnMsgDesc message = { .annexAddr = annex }, reply = held_message();
+    KnMsgDesc message = { .flags = park ? K_MSG_PARK : 0, .annexAddr = annex }, reply = held_message();
     int port = worker_port;
-    if (!held.is_held)
-        return ipcReceive(&message, &port, K_FOREVER);
+    int status = held.is_held ? ipcReplyReceive(&reply, &message, &port, K_FOREVER) : ipcReceive(&message, &port, K_FOREVER);
     held.is_held = false;
-    return ipcReplyReceive(&reply, &message, &port, K_FOREVER);
+    *ret_id = message.id;
+    return status;
 }
 
-static void work_once(const void *annex)
+/* True: the message is to be parked. */
+static bool work_once(const void *annex, KnMsgId id)
 {
     if (--idle == 0 && workers < WORKERS_MOST)
         worker_start();
-    worker_handle(annex);
+    bool park = worker_handle(annex, id);
     idle++;
+    return park;
 }
 
 static int receive_all(void)
 {
+    bool park = false;
     for (;;) {
         _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE];
-        int status = receive(annex);
+        KnMsgId id;
+        int status = receive(annex, park, &id);
         if (status == K_EUNKNOWN)
             return status;
-        if (status >= 0)
-            work_once(annex);
+        park = status >= 0 && work_once(annex, id);
     }
 }
 
+/* An answer to what came goes along with the return, any other at once. */
 static void handler(const KnMsgDesc *message, void *cookie)
 {
     (void)cookie;
-    work_once(message->annexAddr);
-    KnMsgDesc reply = held_message();
-    if (held.is_held)
+    KnMsgId id = message->id;
+    if (work_once(message->annexAddr, id))
+        ipcSave(&id);
+    if (held.is_held && held.id == message->id) {
+        KnMsgDesc reply = held_message();
         svMsgHdlReply(&reply);
-    held.is_held = false;
+        held.is_held = false;
+    }
+    answer_now();
 }
 
 static void *work(void *unused)

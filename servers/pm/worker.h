@@ -8,8 +8,8 @@
 void thread_kick(struct thread *thread);
 
 /* Deal with one message, the current one, and all that follows from it. The lock is not held. The last answer
- * is held back until the next message is received. */
-void worker_handle(const void *annex);
+ * is held back until the next message is received. True: the message is to be parked then. */
+bool worker_handle(const void *annex, KnMsgId id);
 /* For tests: send the answer that is held back. */
 void worker_answer(void);
 

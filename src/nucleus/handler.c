@@ -89,6 +89,7 @@ int handler_give(struct thread *lender, struct thread *waiter, struct port *port
         .bodyAddr = lender->ipc.desc.bodyAddr,
         .annexAddr = (void *)(uintptr_t)(lender->lent.block_at + offsetof(KnHandlerBlock, annex)),
         .seqNum = message->seq_num,
+        .id = message->id,
     };
     block->kind = K_INVOKE_MESSAGE;
     block->port = port->li;

@@ -75,7 +75,7 @@ static int copy_direct(struct thread *thread, uint64_t from, struct actor *actor
 /* Annex and descriptor of a message or reply, into the memory of <thread>. <waiter>: who waits if
  * it must be waited, NULL nobody. */
 static int copy_out_head(struct thread *thread, struct thread *waiter, const uint8_t *annex,
-                         uint32_t body_size, uint32_t seq_num)
+                         uint32_t body_size, uint32_t seq_num, KnMsgId id)
 {
     static const uint8_t no_annex[K_CMSGANNEXSIZE];
     const struct ipc_wait *wait = &thread->ipc;
@@ -90,6 +90,7 @@ static int copy_out_head(struct thread *thread, struct thread *waiter, const uin
     KnMsgDesc desc = wait->desc;
     desc.bodySize = body_size;
     desc.seqNum = seq_num;
+    desc.id = id;
     return vm_copy_out(waiter, thread->actor, wait->desc_at, &desc, sizeof desc);
 }
 
@@ -117,7 +118,7 @@ static int copy_out_message(struct thread *thread, struct thread *waiter, struct
     int status = ipc_copy_out_body(thread, waiter, message);
     if (status == K_OK)
         status = copy_out_head(thread, waiter, message->has_annex ? message->annex : NULL,
-                               message->body_size, port->received + 1);
+                               message->body_size, port->received + 1, message->id);
     if (status == K_OK)
         status = copy_out_port(thread, waiter, port->li);
     return status;
@@ -300,7 +301,7 @@ static int64_t fetch_reply(struct thread *thread)
     int status = ipc_copy_out_body(thread, thread, reply);
     if (status == K_OK)
         status = copy_out_head(thread, thread, reply->has_annex ? reply->annex : NULL,
-                               reply->body_size, 0);
+                               reply->body_size, 0, 0);
     if (status == K_BLOCKED)
         return status;
     uint32_t size = reply->body_size;
@@ -356,6 +357,27 @@ int64_t call_ipcCall(struct thread *thread)
 
 /* ---- receiving ---- */
 
+/* The current message stays with its port. */
+static int park(struct thread *thread)
+{
+    struct message *message = message_find(thread->current);
+    if (message == NULL)
+        return K_ENOMSG;
+    bool is_call = (message->flags & K_HEAD_CALL) != 0;
+    if (is_call && call_record_find(message->id) == NULL) {
+        message_free(message); /* its caller is gone */
+        return K_ENOMSG;
+    }
+    if (!is_call && message->port->parked_sends >= K_CPORTQUEUE)
+        return K_EFULL;
+    if (!is_call)
+        message->port->parked_sends++;
+    message->place = MESSAGE_PARKED;
+    message->holder = NULL;
+    thread->current = 0;
+    return K_OK;
+}
+
 bool ipc_complete_receive(struct thread *receiver, struct port *port, struct message *message)
 {
     if (receiver->lent.idle)
@@ -409,6 +431,15 @@ static int read_receive_place(struct thread *thread, unsigned first, int *ret_li
     return K_OK;
 }
 
+/* The current message is no more when another is received. */
+static void leave_current(struct thread *thread)
+{
+    struct message *message = message_find(thread->current);
+    bool stays = message != NULL && message->flags & K_HEAD_CALL && thread->ipc.desc.flags & K_MSG_PARK;
+    if (!stays || park(thread) != K_OK)
+        message_drop_current(thread);
+}
+
 /* Receive by the arguments from <first> on: descriptor, LI, delay. */
 static int64_t receive(struct thread *thread, unsigned first)
 {
@@ -421,6 +452,7 @@ static int64_t receive(struct thread *thread, unsigned first)
     int status = read_receive_place(thread, first, &li);
     if (status != K_OK)
         return status;
+    leave_current(thread);
     struct port *port = li == K_ANYENABLED ? port_best_pending(actor, false) : port_by_li(actor, li);
     if (port == NULL && li != K_ANYENABLED)
         return K_EUNKNOWN;
@@ -444,8 +476,6 @@ static int64_t receive_and_note(struct thread *thread, unsigned first)
 
 int64_t call_ipcReceive(struct thread *thread)
 {
-    if (!thread->call.restarted)
-        message_drop_current(thread);
     return receive_and_note(thread, 0);
 }
 
@@ -465,7 +495,7 @@ static int reply_direct(struct thread *thread, const KnMsgDesc *desc, const uint
                              address_of(caller->ipc.desc.bodyAddr), least(desc->bodySize, room));
     if (status != K_OK)
         return status;
-    if (copy_out_head(caller, NULL, annex, desc->bodySize, 0) != K_OK)
+    if (copy_out_head(caller, NULL, annex, desc->bodySize, 0, 0) != K_OK)
         return K_EAGAIN;
     call_record_close(&caller->calling);
     return (int)complete_call(caller, desc->bodySize > room ? K_ETOOMUCH : (int64_t)desc->bodySize);
@@ -540,9 +570,20 @@ static int reply_to_nucleus(struct thread *thread, const KnMsgDesc *desc, const 
     return K_OK;
 }
 
+/* What <desc> answers. NULL: nothing. */
+static struct message *find_request(const struct thread *thread, const KnMsgDesc *desc)
+{
+    if (!(desc->flags & K_MSG_BYID))
+        return message_find(thread->current);
+    struct message *message = message_find(desc->id);
+    bool is_received = message != NULL && message->lap == NULL &&
+                       (message->place == MESSAGE_CURRENT || message->place == MESSAGE_PARKED);
+    return is_received && message->port->actor == thread->actor ? message : NULL;
+}
+
 int ipc_reply(struct thread *thread, const KnMsgDesc *desc, const uint8_t *annex)
 {
-    struct message *request = message_find(thread->current);
+    struct message *request = find_request(thread, desc);
     if (request == NULL || !(request->flags & K_HEAD_CALL))
         return K_ENOMSG;
     if (desc->bodySize > K_CMSGSIZEMAX)
@@ -559,10 +600,10 @@ int ipc_reply(struct thread *thread, const KnMsgDesc *desc, const uint8_t *annex
     return reply_to_thread(thread, desc, annex, record, request);
 }
 
-static int reply_current(struct thread *thread, const KnMsgDesc *desc)
+static int reply(struct thread *thread, const KnMsgDesc *desc)
 {
     uint8_t annex[K_CMSGANNEXSIZE];
-    if (thread->current == 0)
+    if (find_request(thread, desc) == NULL)
         return K_ENOMSG;
     if (desc->annexAddr == NULL)
         return ipc_reply(thread, desc, NULL);
@@ -576,7 +617,7 @@ int64_t call_ipcReply(struct thread *thread)
     int status = call_in(thread, thread->call.arg[0], &desc, sizeof desc);
     if (status != K_OK)
         return status < 0 ? status : K_EINVAL;
-    return reply_current(thread, &desc);
+    return reply(thread, &desc);
 }
 
 int64_t call_ipcReplyReceive(struct thread *thread)
@@ -585,13 +626,12 @@ int64_t call_ipcReplyReceive(struct thread *thread)
         KnMsgDesc desc;
         int status = call_in(thread, thread->call.arg[0], &desc, sizeof desc);
         if (status == K_OK)
-            status = reply_current(thread, &desc);
+            status = reply(thread, &desc);
         if (status < 0 && status != K_ENOMSG)
             return status;
         if (thread->state == THREAD_DEAD)
             return CALL_NO_RETURN; /* the reply ended its own actor */
         thread->call.progress[STAGE] = SENT;
-        message_drop_current(thread);
     }
     return receive_and_note(thread, 1);
 }
@@ -600,25 +640,13 @@ int64_t call_ipcReplyReceive(struct thread *thread)
 
 int64_t call_ipcSave(struct thread *thread)
 {
-    struct message *message = message_find(thread->current);
-    if (message == NULL)
+    KnMsgId id = thread->current;
+    if (id == 0)
         return K_ENOMSG;
-    bool is_call = (message->flags & K_HEAD_CALL) != 0;
-    if (is_call && call_record_find(message->id) == NULL) {
-        message_free(message); /* its caller is gone */
-        return K_ENOMSG;
-    }
-    if (!is_call && message->port->parked_sends >= K_CPORTQUEUE)
-        return K_EFULL;
-    int status = call_out(thread, thread->call.arg[0], &message->id, sizeof message->id);
+    int status = call_out(thread, thread->call.arg[0], &id, sizeof id);
     if (status != K_OK)
         return status < 0 ? status : K_EINVAL;
-    if (!is_call)
-        message->port->parked_sends++;
-    message->place = MESSAGE_PARKED;
-    message->holder = NULL;
-    thread->current = 0;
-    return K_OK;
+    return park(thread);
 }
 
 int64_t call_ipcRestore(struct thread *thread)

@@ -511,6 +511,80 @@ Test(ipc, parked_requests_are_answered_in_any_order_by_any_thread)
     cr_assert_eq(message_annex(client->actor, first_reply), 111);
 }
 
+/* Receive with more flags; where the message is described. */
+static uint64_t receive_with(struct thread *thread, uint32_t flags)
+{
+    uint64_t desc = message(thread->actor, 0, NULL, 65536, flags);
+    DO(thread, ipcReceive, desc, PUT(thread->actor, service_li), (uint64_t)K_FOREVER);
+    return desc;
+}
+
+static int64_t reply_by_id(struct thread *thread, KnMsgId id, uint64_t annex)
+{
+    uint64_t at = message(thread->actor, annex, NULL, 0, K_MSG_BYID);
+    KnMsgDesc desc = message_desc(thread->actor, at);
+    desc.id = id;
+    return DO(thread, ipcReply, PUT(thread->actor, desc));
+}
+
+Test(ipc, a_request_can_be_parked_by_receiving_again_and_answered_by_its_id)
+{
+    two_actors();
+    struct thread *second = thread_new(client->actor);
+    call_word(client, &service, 1, 0, K_FOREVER);
+    uint64_t first_reply = reply_desc, got = receive_with(server, 0);
+    KnMsgId first = message_desc(server->actor, got).id;
+    cr_assert_neq(first, 0);
+    got = receive_with(server, K_MSG_PARK);
+    cr_assert(waits(client) && waits(server));
+    call_word(second, &service, 2, 0, K_FOREVER);
+    KnMsgId other = message_desc(server->actor, got).id;
+    cr_assert_eq(reply_by_id(server, first, 111), K_OK);
+    cr_assert_eq(result_of(client), 0);
+    cr_assert_eq(message_annex(client->actor, first_reply), 111);
+    cr_assert_eq(reply_by_id(server, first, 111), K_ENOMSG, "it is answered");
+    cr_assert(waits(second));
+    cr_assert_eq(reply_by_id(server, other, 222), K_OK, "though it is the current one");
+    cr_assert_eq(result_of(second), 0);
+    cr_assert_eq(DO(server, ipcSysInfo, K_DO_NULL), K_ENOMSG, "it is no more");
+}
+
+Test(ipc, a_request_that_another_thread_holds_can_be_answered_by_its_id)
+{
+    two_actors();
+    struct thread *worker = thread_new(server->actor);
+    call_word(client, &service, 1, 0, K_FOREVER);
+    KnMsgId id = message_desc(server->actor, receive_with(server, 0)).id;
+    cr_assert_eq(reply_by_id(worker, id, 5), K_OK);
+    cr_assert_eq(result_of(client), 0);
+    cr_assert_eq(reply_by(server, 6, NULL, 0), K_ENOMSG);
+}
+
+Test(ipc, a_message_that_is_not_the_actors_or_not_received_is_not_answered_by_its_id)
+{
+    two_actors();
+    struct thread *stranger = user_new(), *second = thread_new(client->actor);
+    call_word(client, &service, 1, 0, K_FOREVER);
+    KnMsgId id = message_desc(server->actor, receive_with(server, 0)).id;
+    call_word(second, &service, 2, 0, K_FOREVER);
+    cr_assert_eq(reply_by_id(stranger, id, 5), K_ENOMSG);
+    cr_assert_eq(reply_by_id(server, 0, 5), K_ENOMSG);
+    cr_assert_eq(reply_by_id(server, id + 1, 5), K_ENOMSG, "it is queued");
+    cr_assert_eq(reply_by_id(server, id + 1000, 5), K_ENOMSG);
+    cr_assert(waits(client) && waits(second));
+}
+
+Test(ipc, a_request_whose_caller_is_gone_is_dropped_when_it_is_to_be_parked)
+{
+    two_actors();
+    receive_by(server, service_li, K_FOREVER, NULL);
+    call_word(client, &service, 1, 0, 5 * MS);
+    pass(5 * MS);
+    cr_assert_eq(result_of(client), K_ETIMEOUT);
+    receive_with(server, K_MSG_PARK);
+    cr_assert_eq(message_count(), 0u);
+}
+
 Test(ipc, another_actor_cannot_restore_it)
 {
     two_actors();

@@ -68,7 +68,6 @@ struct fake_thread {
 
 static struct fake_actor *actors;
 static struct fake_thread *threads;
-static struct fake_thread *current; /* whose trap is the worker's current message */
 static uint32_t last_stamp;
 static KnMsgId last_message;
 static KnTime now, timer_due;
@@ -668,6 +667,12 @@ int svMsgHandler(const KnCap *cap, int portli, KnMsgHdl handler, VmSize stack, v
     return K_EPRIV;
 }
 
+int ipcSave(KnMsgId *id)
+{
+    (void)id;
+    return K_ENOMSG; /* for handlers only */
+}
+
 int svMsgHdlReply(const KnMsgDesc *reply)
 {
     (void)reply;
@@ -689,10 +694,13 @@ int ipcSysInfo(KnMsgHead *head)
 
 int ipcReply(const KnMsgDesc *message)
 {
-    struct fake_thread *thread = current;
+    struct fake_thread *thread = threads;
+    cr_assert(message->flags & K_MSG_BYID);
+    while (thread != NULL && (thread->saved != message->id || message->id == 0))
+        thread = thread->next;
     if (thread == NULL)
         return K_ENOMSG;
-    current = NULL;
+    thread->saved = 0;
     memcpy(&thread->reply, message->annexAddr, sizeof thread->reply);
     if (message->bodySize > 0)
         memcpy(thread->body, message->bodyAddr, message->bodySize);
@@ -711,29 +719,6 @@ int ipcReply(const KnMsgDesc *message)
     default: cr_assert_fail("an action that pm does not use");
     }
     return K_OK;
-}
-
-int ipcSave(KnMsgId *id)
-{
-    if (current == NULL)
-        return K_ENOMSG;
-    current->saved = *id = ++last_message;
-    current->where = FAKE_WAITS;
-    current = NULL;
-    return K_OK;
-}
-
-int ipcRestore(const KnMsgId *id)
-{
-    for (struct fake_thread *thread = threads; thread != NULL; thread = thread->next) {
-        if (thread->saved != *id)
-            continue;
-        cr_assert_null(current, "a worker has one current message");
-        thread->saved = 0;
-        current = thread;
-        return K_OK;
-    }
-    return K_EUNKNOWN;
 }
 
 /* ---- segments: om's mapper without a cache ---- */
@@ -816,10 +801,12 @@ int sgFlush(const KnCap *seg, VmOffset offset, VmSize size, unsigned flags)
 
 /* ---- playing a program ---- */
 
-static void hand_over(const uint8_t *annex)
+/* True: the message stays with pm. */
+static bool hand_over(const uint8_t *annex, KnMsgId id)
 {
-    worker_handle(annex);
+    bool stays = worker_handle(annex, id);
     worker_answer();
+    return stays;
 }
 
 static struct fake_thread *playing(const struct program *program)
@@ -835,11 +822,13 @@ static void deliver(struct fake_thread *thread, uint32_t kind, uint32_t number,
                        .ip = thread->registers.rip, .sp = thread->registers.rsp };
     memcpy(trap.arg, arguments, sizeof trap.arg);
     memcpy(annex, &trap, sizeof trap);
-    cr_assert_null(current);
-    current = thread;
+    KnMsgId id = thread->saved = ++last_message;
     thread->in_trap = true;
-    hand_over(annex);
-    cr_assert_null(current, "the trap was neither answered nor saved");
+    bool stays = hand_over(annex, id);
+    if (thread->saved != id)
+        return;
+    cr_assert(stays, "the trap was neither answered nor kept");
+    thread->where = FAKE_WAITS;
 }
 
 /* Do as the thread what pm asked for. */
@@ -962,7 +951,7 @@ void fake_pass(KnTime time)
     for (int i = 0; i < 100 && timer_due != 0 && timer_due <= now; i++) {
         _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE] = { K_MSG_TIMER };
         timer_due = 0;
-        hand_over(annex);
+        hand_over(annex, ++last_message);
     }
     settle();
 }
@@ -976,7 +965,7 @@ void fake_type(const char *text)
     memcpy(annex, &event, sizeof event);
     sender_is_nucleus = false;
     if (watch_token != 0)
-        hand_over(annex);
+        hand_over(annex, ++last_message);
     sender_is_nucleus = true;
     settle();
 }
