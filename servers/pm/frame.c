@@ -185,10 +185,12 @@ static void enter_handler(KnThreadCtx *context, uint64_t at, const siginfo_t *in
     context->flags = K_CTX_GENERAL | K_CTX_XSTATE;
 }
 
+/* <xstate> NULL: of the extended state its size alone. */
 static int get_context(struct thread *thread, KnThreadCtx *context, uint8_t *xstate)
 {
     memset(context, 0, sizeof *context);
-    memset(xstate, 0, K_XSTATEMAX);
+    if (xstate != NULL)
+        memset(xstate, 0, K_XSTATEMAX);
     return threadContext(&thread->process->space->actor, thread->li, context, NULL, xstate);
 }
 
@@ -236,12 +238,18 @@ static int pull_xstate(struct call *call, uint64_t at, uint8_t *xstate, uint32_t
     frame_fresh_xstate(xstate);
     if (at == 0)
         return 0;
-    if (at % 64 != 0 || copy_in(call, xstate, at, LEGACY_SIZE) != 0)
+    if (at % 64 != 0)
+        return -EFAULT;
+    /* Most often all of it is there: then one call fetches it. */
+    bool whole = size >= HEADER_END && copy_in(call, xstate, at, size) == 0;
+    if (!whole && copy_in(call, xstate, at, LEGACY_SIZE) != 0)
         return -EFAULT;
     memcpy(&words, xstate + SOFTWARE_BYTES, sizeof words);
     bool extended = words.magic1 == MAGIC1 && words.xstate_size == size && size >= HEADER_END;
-    if (extended && copy_in(call, xstate, at, size) != 0)
+    if (extended && !whole)
         return -EFAULT;
+    if (!extended && whole)
+        memset(xstate + LEGACY_SIZE, 0, size - LEGACY_SIZE);
     uint64_t present = 3, compact, unused[6], enabled = features_enabled();
     memset(xstate + SOFTWARE_BYTES, 0, sizeof words);
     memcpy(&mxcsr, xstate + 24, sizeof mxcsr);
@@ -304,7 +312,7 @@ int64_t linux_rt_sigreturn(struct call *call)
     KnThreadCtx context;
     struct rt_frame frame;
     _Alignas(64) uint8_t xstate[K_XSTATEMAX];
-    if (get_context(thread, &context, xstate) != K_OK)
+    if (get_context(thread, &context, NULL) != K_OK)
         return bad_frame(call);
     uint32_t size = xstate_size_of(&context);
     if (copy_in(call, &frame, context.rsp - 8, sizeof frame) != 0 ||

@@ -229,10 +229,10 @@ int64_t call_threadContext(struct thread *thread)
     if (set_xstate && arg[4] == 0)
         return K_EINVAL;
     if (!call_is_null(thread, arg[2])) {
-        memset(xstate, 0, sizeof xstate);
-        describe_registers(target, &old, xstate);
+        bool get_xstate = arg[4] != 0 && !set_xstate;
+        describe_registers(target, &old, get_xstate ? xstate : NULL);
         status = call_out(thread, arg[2], &old, sizeof old);
-        if (status >= 0 && arg[4] != 0 && !set_xstate)
+        if (status >= 0 && get_xstate)
             status = vm_copy_out(thread, thread->actor, arg[4], xstate, xstate_size);
         if (status < 0)
             return status;
