@@ -147,7 +147,10 @@ int command_load(char **argv)
 
 /* ---- kill ---- */
 
-static const struct option_entry kill_entries[] = { SITE_OPTION, { 0 } };
+/* As ps, top and stop call it; `load` has another use for the word. */
+#define NAME_OPTION { "name", "NAME", "The same as --site.", option_set_text, FIELD(site) }
+
+static const struct option_entry kill_entries[] = { SITE_OPTION, NAME_OPTION, { 0 } };
 static const struct option_table kill_table = {
     .command = "chorus kill",
     .usage = "ACTOR [OPTION...]",
@@ -174,6 +177,7 @@ int command_kill(char **argv)
 
 static const struct option_entry replace_entries[] = {
     SITE_OPTION,
+    NAME_OPTION,
     PLACE_OPTION("Otherwise where the one before runs."),
     { 0 },
 };

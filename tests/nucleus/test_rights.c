@@ -4,6 +4,7 @@
 #include "device.h"
 #include "site.h"
 
+#include <stdio.h>
 #include <string.h>
 
 TestSuite(rights, .init = site_start, .fini = site_end);
@@ -216,4 +217,78 @@ Test(rights, an_actor_made_like_a_confined_one_is_confined_until_the_subsystem_l
     cr_assert_eq(DO(process, sysNull), K_EPRIV);
     cr_assert_eq(DO(subsystem, actorTrapConnect, cap_of(process->actor, subsystem->actor), PUT(subsystem->actor, connect)), K_OK);
     cr_assert_eq(DO(process, sysNull), K_OK);
+}
+
+/* ---- what a receiver is told of its sender ---- */
+
+Test(rights, a_message_tells_whether_its_sender_is_trusted)
+{
+    struct thread *server = user_new();
+    for (int kind = 0; kind < 3; kind++) {
+        struct thread *sender = one_of(privileges[kind]);
+        uint64_t dest = dest_to(sender->actor, &server->actor->default_port->ui, K_PORTMODE), desc;
+        cr_assert_eq(DO(sender, ipcSend, message(sender->actor, 5, NULL, 0, 0), K_DEFAULTPORT, dest), K_OK);
+        cr_assert_eq(receive_by(server, K_DEFAULTPORT, K_NODELAY, &desc), 0);
+        uint64_t at = room(server->actor, sizeof(KnMsgHead));
+        KnMsgHead head;
+        cr_assert_eq(DO(server, ipcSysInfo, at), K_OK);
+        get(server->actor, at, &head, sizeof head);
+        cr_expect_eq((head.flags & K_HEAD_TRUSTED) != 0, privileges[kind] != K_USERACTOR, "%d: %x", kind, head.flags);
+    }
+}
+
+/* ---- commands to the program around the Nucleus ---- */
+
+static size_t words_got, image_got;
+static struct actor *victim;
+
+static bool command(const char *words, size_t size, const void *image, size_t image_size, char *answer, size_t room)
+{
+    words_got = size;
+    image_got = image_size;
+    if (image_size > 0)
+        cr_expect_eq(memcmp(image, "image", 5), 0);
+    if (victim != NULL)
+        actor_kill(victim, K_OK, NULL);
+    snprintf(answer, room, "a long sentence about %s", words);
+    return strcmp(words, "good") == 0;
+}
+
+Test(rights, a_command_that_cannot_be_one_is_refused)
+{
+    struct thread *system = one_of(K_SYSTEMACTOR);
+    struct actor *actor = system->actor;
+    uint64_t words = put(actor, "good", 5), answer = room(actor, 64);
+    cr_assert_eq(DO(system, sysCommand, words, 5, 0, 0, answer, 64), K_ENOSYS, "nobody takes any");
+    nucleus_command = command;
+    words_got = 0;
+    cr_expect_eq(DO(system, sysCommand, words, 0, 0, 0, answer, 64), K_EINVAL);
+    cr_expect_eq(DO(system, sysCommand, words, 5, 0, 0, answer, 0), K_EINVAL);
+    cr_expect_eq(DO(system, sysCommand, words, 65537, 0, 0, answer, 64), K_ETOOMUCH);
+    cr_expect_eq(DO(system, sysCommand, words, 5, words, (64 << 20) + 1, answer, 64), K_ETOOMUCH);
+    cr_expect_eq(DO(system, sysCommand, 0xbad000, 5, 0, 0, answer, 64), K_EFAULT);
+    cr_expect_eq(DO(system, sysCommand, words, 5, 0xbad000, 5, answer, 64), K_EFAULT);
+    cr_expect_eq(DO(system, sysCommand, words, 5, 0, 0, 0xbad000, 64), K_EFAULT);
+    cr_expect_eq(words_got, 0, "none was done");
+    nucleus_command = NULL;
+}
+
+Test(rights, a_command_is_done_and_answered_with_a_sentence)
+{
+    struct thread *system = one_of(K_SYSTEMACTOR);
+    struct actor *actor = system->actor;
+    uint64_t answer = room(actor, 64);
+    char text[64];
+    nucleus_command = command;
+    cr_assert_eq(DO(system, sysCommand, put(actor, "good", 5), 5, put(actor, "image", 5), 5, answer, 16), K_OK);
+    get(actor, answer, text, sizeof text);
+    cr_assert_str_eq(text, "a long sentence", "cut to the room that there is");
+    cr_assert_eq(image_got, 5);
+    cr_assert_eq(DO(system, sysCommand, put(actor, "bad", 4), 4, 0, 0, answer, 64), K_EFAIL);
+    get(actor, answer, text, sizeof text);
+    cr_assert_str_eq(text, "a long sentence about bad");
+    victim = actor;
+    call_by(system, CALL_sysCommand, (const uint64_t[6]){ put(actor, "good", 5), 5, 0, 0, answer, 64 });
+    cr_assert_eq(actor_count(), 0, "who has itself ended is gone");
+    nucleus_command = NULL;
 }
