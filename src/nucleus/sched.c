@@ -31,7 +31,8 @@ struct user_cpu {
     bool yield;
     bool idle;       /* the machine was told so */
     bool light;      /* <running> went before its equals, see below */
-    int64_t started; /* when <running> came here */
+    int64_t started; /* when <running>, or <payer>, came here */
+    int64_t since;   /* when <running> came here, or passed the CPU on, or got it back */
     int64_t idle_since;
 };
 
@@ -351,6 +352,12 @@ static void give_to_machine(int number, struct thread *thread)
     host_cpu_run(number, thread->context);
 }
 
+/* How long it runs between its waits. */
+static void note_run(struct thread *thread, KnTime run)
+{
+    thread->run_average += (run - thread->run_average) / 8;
+}
+
 /* The CPU is without its thread from now on. */
 static void leave(struct user_cpu *cpu)
 {
@@ -361,9 +368,9 @@ static void leave(struct user_cpu *cpu)
     KnTime run = now - cpu->started;
     note_usage(cpu, cpu->payer->actor, run);
     cpu->payer->cpu_time += run;
+    cpu->payer->slice_left -= run;
+    note_run(thread, now - cpu->since);
     cpu->started = now;
-    thread->run_average += (run - thread->run_average) / 8;
-    thread->slice_left -= run;
     if (thread->state == THREAD_WAITING && !thread->in_trap)
         thread->slice_left = thread->sched.slice;
     cpu->running = cpu->payer = NULL;
@@ -375,59 +382,13 @@ static void take(int number, struct thread *thread)
     struct user_cpu *cpu = &sched.cpu[number];
     thread_set_state(thread, THREAD_RUNNING);
     cpu->running = cpu->payer = thread;
-    cpu->started = nucleus_time();
+    cpu->started = cpu->since = nucleus_time();
     cpu->light = thread->light;
     thread->cpu = number;
     thread->switches++;
     nucleus_counters.switches++;
     if (thread->slice_left <= 0)
         thread->slice_left = thread->sched.slice;
-}
-
-/* ---- passing a CPU on ---- */
-
-void sched_await(struct thread *to)
-{
-    sched.awaited = to;
-}
-
-struct thread *sched_pass(struct thread *from)
-{
-    struct thread *to = sched.awaited;
-    struct user_cpu *cpu = &sched.cpu[from->cpu];
-    sched.awaited = NULL;
-    if (to == NULL || to->state != THREAD_READY || to->stopped != 0)
-        return NULL;
-    if (from->state != THREAD_WAITING || cpu->running != from || from->in_machine ||
-        (to->bound >= 0 && to->bound != from->cpu)) {
-        sched_enqueue_woken(to);
-        return NULL;
-    }
-    thread_set_state(to, THREAD_RUNNING);
-    cpu->running = to;
-    cpu->yield = false;
-    to->cpu = from->cpu;
-    if (to->slice_left <= 0)
-        to->slice_left = to->sched.slice;
-    nucleus_counters.passes++;
-    return to;
-}
-
-void sched_work(int number)
-{
-    struct user_cpu *cpu = &sched.cpu[number];
-    struct thread *thread;
-    do {
-        thread = cpu->running;
-        thread_do_work(thread);
-    } while (cpu->running != thread && cpu->running != NULL);
-}
-
-void sched_forget_payer(struct thread *thread)
-{
-    for (int number = 0; number < sched.cpus; number++)
-        if (sched.cpu[number].payer == thread)
-            sched.cpu[number].payer = sched.cpu[number].running;
 }
 
 static void become_idle(int number)
@@ -455,7 +416,7 @@ static bool others_call(int number, KnTime most)
         const struct thread *thread = cpu->running;
         if (other == number)
             continue;
-        if (thread == NULL || nucleus_time() - cpu->started >= most)
+        if (thread == NULL || nucleus_time() - cpu->since >= most)
             return false;
         if (thread->actor->privilege != K_SUPACTOR && thread->run_average >= most)
             return false;
@@ -480,6 +441,54 @@ static bool serves_better(int number, const struct thread *thread)
     }
     want_deadline(now + SCHED_SPREAD_AFTER_SPENT);
     return true;
+}
+
+/* ---- passing a CPU on ---- */
+
+void sched_await(struct thread *to)
+{
+    sched.awaited = to;
+}
+
+struct thread *sched_pass(struct thread *from)
+{
+    struct thread *to = sched.awaited;
+    struct user_cpu *cpu = &sched.cpu[from->cpu];
+    sched.awaited = NULL;
+    if (to == NULL || to->state != THREAD_READY || to->stopped != 0)
+        return NULL;
+    if (from->state != THREAD_WAITING || cpu->running != from || from->in_machine ||
+        (to->bound >= 0 && to->bound != from->cpu) || serves_better(from->cpu, to)) {
+        sched_enqueue_woken(to);
+        return NULL;
+    }
+    thread_set_state(to, THREAD_RUNNING);
+    note_run(from, nucleus_time() - cpu->since);
+    cpu->since = nucleus_time();
+    cpu->running = to;
+    cpu->yield = false;
+    to->cpu = from->cpu;
+    if (to->slice_left <= 0)
+        to->slice_left = to->sched.slice;
+    nucleus_counters.passes++;
+    return to;
+}
+
+void sched_work(int number)
+{
+    struct user_cpu *cpu = &sched.cpu[number];
+    struct thread *thread;
+    do {
+        thread = cpu->running;
+        thread_do_work(thread);
+    } while (cpu->running != thread && cpu->running != NULL);
+}
+
+void sched_forget_payer(struct thread *thread)
+{
+    for (int number = 0; number < sched.cpus; number++)
+        if (sched.cpu[number].payer == thread)
+            sched.cpu[number].payer = sched.cpu[number].running;
 }
 
 /* <number> runs nothing: find it something. */
