@@ -47,7 +47,9 @@ static const struct boot_actor actors[SERVERS] = {
 };
 
 static const struct actor *running[SERVERS];
-static char *file_of[SERVERS]; /* where it was loaded from; NULL: the program's own */
+/* Of servers that were loaded or replaced: so they are started again. */
+static char *file_of[SERVERS]; /* NULL: the program's own, where the options want it */
+static bool is_supervisor[SERVERS];
 static const struct site_options *boot_options;
 
 /* Arguments */
@@ -95,7 +97,7 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
 
 static bool start(enum server server, const char *path, char *const *argv)
 {
-    bool supervisor = boot_options->placement.of[server] == PLACE_SUPERVISOR;
+    bool supervisor = file_of[server] != NULL ? is_supervisor[server] : boot_options->placement.of[server] == PLACE_SUPERVISOR;
     struct loader_program program = {
         .name = server_names[server], .argv = (const char *const *)argv, .priority = actors[server].priority,
         .privilege = supervisor ? K_SUPACTOR : K_SYSTEMACTOR};
@@ -158,6 +160,7 @@ static void file_set(unsigned server, const struct actor *actor)
     const struct site_image *image = site_load_image(actor);
     free(file_of[server]);
     file_of[server] = image != NULL ? strdup(image->path) : NULL;
+    is_supervisor[server] = actor->privilege == K_SUPACTOR;
 }
 
 void site_actors_adopt(const struct actor *actor)

@@ -145,6 +145,18 @@ add_check(f'the disk driver is replaced {TIMES} times while it is used, in both 
 
 
 @check
+def a_driver_that_was_replaced_and_dies_is_started_again_as_it_was_last():
+    with Replacing('--place', 'disk=supervisor') as site:
+        expect(site.row('disk0')[1], 'supervisor')
+        chorus('replace', 'disk0', DISK, '--place', 'user').good()
+        expect(site.row('disk0')[1], 'system')
+        pid = site.row('disk0')[2]
+        os.kill(int(pid), 9)
+        wait_until(lambda: any(row[0] == 'disk0' and row[2] != pid for row in site.rows()), 'the next driver')
+        expect(site.row('disk0')[1], 'system')
+
+
+@check
 def files_are_whole_when_the_disk_driver_was_replaced_below_them():
     script = 'n=0; while [ $n -lt 20 ]; do seq 200000 >/root/f$n; sync; n=$((n+1)); done; echo; cat /root/f* | md5sum; read x'
     with Replacing(command=('sh', '-c', script)) as site:
