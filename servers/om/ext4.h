@@ -39,7 +39,9 @@ struct ext4_node {
     uint32_t transfers;         /* reads and writes of its blocks under way without the lock */
     uint32_t waiting;           /* threads that wait for one of the two */
     bool     resizing;          /* nobody may begin a transfer */
-    bool     speculative;       /* has blocks beyond its end that nobody asked for */
+    bool     speculative;       /* may have blocks beyond its end */
+    bool     ahead;             /* has such that nobody asked for: they can be taken back */
+    bool     recalled;          /* nobody has asked for access since ext4_unsettled */
     uint64_t size;
     uint64_t pushed;            /* the file's size as far as its data has arrived */
     struct ext4_written *written;       /* in order, none touching another */
@@ -180,6 +182,8 @@ int ext4_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t
               uint64_t size);
 int ext4_allocate(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint32_t mode);
 void ext4_settle(struct fs *fs, fs_id id);
+size_t ext4_unsettled(struct fs *fs, fs_id *ids, size_t most);
+void ext4_settle_recalled(struct fs *fs, fs_id id);
 /* [w] A new size for a file. */
 int ext4_resize(struct ext4 *ext4, uint32_t number, uint64_t size);
 /* [w] Free the blocks from `first` on, in steps; the inode is on the orphan list. */

@@ -197,6 +197,8 @@ int ext4_prepare(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint
                                        blocks_for(ext4, ahead)) != 0)
         ahead = end;
     node->speculative = true;       /* until it is settled */
+    node->ahead |= ahead > end;
+    node->recalled = false;
     error = ext4_range_allocate(ext4, id, offset / block_size(ext4), blocks_for(ext4, end));
     if (error == 0)
         error = ext4_mtime_set(ext4, id);

@@ -83,6 +83,16 @@ static uint32_t extra_encode(struct file_time time)
     return (uint32_t)(epoch & 3) | time.nanoseconds << 2;
 }
 
+/* As near as the inode can tell: 34 bits from 1901 on, 32 without extra words. */
+static struct file_time time_within(struct file_time time, bool extra)
+{
+    const int64_t first = INT32_MIN, last = extra ? first + (INT64_C(1) << 34) - 1 : INT32_MAX;
+
+    if (time.seconds >= first && time.seconds <= last)
+        return time;
+    return (struct file_time){ .seconds = time.seconds < first ? first : last };
+}
+
 static int64_t seconds_decode(uint32_t base, uint32_t extra)
 {
     return (int32_t)base + ((int64_t)(extra & 3) << 32);
@@ -92,8 +102,11 @@ void ext4_time_set(struct ext4 *ext4, struct ext4_inode *inode, unsigned which,
                    struct file_time time)
 {
     struct ext2_inode_large *large = &inode->large;
-    uint32_t seconds = (uint32_t)time.seconds, extra = extra_encode(time);
+    uint32_t seconds, extra;
 
+    time = time_within(time, HAS_EXTRA(ext4, inode, i_atime_extra));
+    seconds = (uint32_t)time.seconds;
+    extra = extra_encode(time);
     if ((which & EXT4_ATIME) != 0) {
         large->i_atime = seconds;
         if (HAS_EXTRA(ext4, inode, i_atime_extra))
@@ -282,7 +295,7 @@ int ext4_inode_reap(struct ext4 *ext4, uint32_t number)
         if (error != 0)
             ext4_broken(ext4, error, "deleting a file");
     }
-    node->speculative = false;
+    node->speculative = node->ahead = false;
     ext4_node_resize_end(ext4, node);
     ext4_node_put(ext4, node);
     return error;

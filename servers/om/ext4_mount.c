@@ -579,7 +579,7 @@ static int nodes_take_over(struct ext4 *ext4, struct om_state *state)
         if (node == NULL)
             return -ENOMEM;
         node->holds = resting.holds;
-        node->speculative = resting.speculative != 0;
+        node->speculative = node->ahead = resting.speculative != 0;
     }
     return state->failed ? -EINVAL : 0;
 }

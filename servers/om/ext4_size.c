@@ -153,7 +153,7 @@ static int resize(struct ext4 *ext4, uint32_t number, struct ext4_node *node, ui
     if (error != 0)
         return error;
     node->size = size;
-    node->speculative = false;
+    node->speculative = node->ahead = false;
     ext4_time_set(ext4, &inode, EXT4_MTIME | EXT4_CTIME, ext4_now(ext4));
     return ext4_inode_write(ext4, number, &inode);
 }
@@ -176,23 +176,57 @@ int ext4_resize(struct ext4 *ext4, uint32_t number, uint64_t size)
     return error;
 }
 
+/* What was written has arrived: blocks beyond are free again. No transfer is under way. */
+static void blocks_settle(struct ext4 *ext4, struct ext4_node *node, fs_id id)
+{
+    struct ext4_inode inode;
+
+    node->speculative = node->ahead = false;
+    if (ext4_written_record(ext4, node) != 0 || ext4_inode_get(ext4, id, &inode) != 0)
+        return;
+    node->size = EXT2_I_SIZE(SMALL(&inode));
+    ext4_blocks_free(ext4, node->inode, blocks_for(ext4, node->size));
+}
+
 void ext4_settle(struct fs *fs, fs_id id)
 {
     struct ext4 *ext4 = ext4_of(fs);
-    uint32_t number = FS_ID_INODE(id);
-    struct ext4_node *node = ext4_node_find(ext4, number);
-    struct ext4_inode inode;
-    uint64_t first;
+    struct ext4_node *node = ext4_node_find(ext4, FS_ID_INODE(id));
 
     if (node == NULL || !node->speculative || fs->read_only)
         return;
     ext4_node_resize_begin(ext4, node);
-    node->speculative = false;
-    if (ext4_written_record(ext4, node) == 0 && ext4_inode_get(ext4, id, &inode) == 0) {
-        first = blocks_for(ext4, EXT2_I_SIZE(SMALL(&inode)));
-        node->size = EXT2_I_SIZE(SMALL(&inode));
-        ext4_blocks_free(ext4, number, first);
-    }
+    blocks_settle(ext4, node, id);
+    ext4_node_resize_end(ext4, node);
+    ext4_node_put(ext4, node);
+}
+
+size_t ext4_unsettled(struct fs *fs, fs_id *ids, size_t most)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+    struct ext4_inode inode;
+    size_t count = 0;
+
+    for (unsigned i = 0; i < EXT4_NODE_BUCKETS && !fs->read_only; i++)
+        for (struct ext4_node *node = ext4->nodes[i]; node != NULL && count < most; node = node->next) {
+            if (!node->ahead || ext4_inode_read(ext4, node->inode, &inode) != 0)
+                continue;
+            node->recalled = true;
+            ids[count++] = ext4_id(node->inode, &inode);
+        }
+    return count;
+}
+
+void ext4_settle_recalled(struct fs *fs, fs_id id)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+    struct ext4_node *node = ext4_node_find(ext4, FS_ID_INODE(id));
+
+    if (node == NULL || !node->ahead || fs->read_only)
+        return;
+    ext4_node_resize_begin(ext4, node);
+    if (node->recalled)     /* still: an access may have been under way */
+        blocks_settle(ext4, node, id);
     ext4_node_resize_end(ext4, node);
     ext4_node_put(ext4, node);
 }

@@ -103,6 +103,10 @@ struct fs_operations {
     int (*allocate)(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint32_t mode);
     /* The local cache has gone: nobody counts on what was prepared any more. */
     void (*settle)(struct fs *fs, fs_id id);
+    /* At most `most` files for which more was prepared than was asked for. When all their caches have been recalled,
+     * settle_recalled [w] takes it back, unless somebody has asked anew. NULL: this kind never prepares more. */
+    size_t (*unsettled)(struct fs *fs, fs_id *ids, size_t most);
+    void (*settle_recalled)(struct fs *fs, fs_id id);
 
     /* [w] All that was changed is durable. */
     int (*sync)(struct fs *fs);

@@ -68,6 +68,7 @@ static void commit_now(int timer, uint64_t cookie, uint32_t overruns)
 {
     (void)timer, (void)cookie, (void)overruns;
     atomic_store(&commit_armed, false);
+    om_settle(&om);
     if (om_is_changed(&om))
         om_sync(&om);
     if (om.lingering != 0 && om_linger_end(&om))
@@ -88,10 +89,12 @@ static void world_zero(struct om_world *world, const KnCap *lc, uint64_t offset,
     lcFillZero(lc, offset, length);
 }
 
-static void world_recall(struct om_world *world, const KnCap *lc)
+static int world_recall(struct om_world *world, const KnCap *lc)
 {
+    int status = lcFlush(lc, 0, 0, K_DOWNGRADE, 0);
+
     (void)world;
-    lcFlush(lc, 0, 0, K_DOWNGRADE, 0);
+    return status == K_OK || status == K_EUNKNOWN ? 0 : -EIO;
 }
 
 static bool world_drop(struct om_world *world, const KnCap *lc)

@@ -300,6 +300,11 @@ void om_map(struct om *om, const KnMpRequest *request, const void *body, size_t 
     else
         error = serve_node(&mapping);
     pthread_rwlock_unlock(&om->lock);
+    if (error == -ENOSPC && om_settle_for_room(om)) {
+        pthread_rwlock_rdlock(&om->lock);
+        error = serve_node(&mapping);
+        pthread_rwlock_unlock(&om->lock);
+    }
     reply->diag = diag_of(error);
     reply->ordinal = request->ordinal;
     *ret_size = error == 0 ? mapping.used : 0;
@@ -361,13 +366,19 @@ void om_segment_zero(struct om *om, uint64_t key, uint64_t offset, uint64_t leng
         om->world->zero(om->world, &lcs[i], offset, length);
 }
 
-void om_segment_recall(struct om *om, uint64_t key)
+int om_segment_recall(struct om *om, uint64_t key)
 {
     KnCap lcs[SEGMENTS_AT_ONCE];
     unsigned count = caches_of(om, key, lcs);
+    int first = 0;
 
-    for (unsigned i = 0; i < count; i++)
-        om->world->recall(om->world, &lcs[i]);
+    for (unsigned i = 0; i < count; i++) {
+        int error = om->world->recall(om->world, &lcs[i]);
+
+        if (first == 0)
+            first = error;
+    }
+    return first;
 }
 
 /* All caches of file systems on disks; the caller frees them. */

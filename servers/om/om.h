@@ -11,6 +11,7 @@
 
 #include <mem/chMapper.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "blockdev.h"
 #include "fs.h"
@@ -48,7 +49,7 @@ struct om_world {
     /* The bytes of a cached segment are zero from now on. */
     void (*zero)(struct om_world *world, const KnCap *lc, uint64_t offset, uint64_t length);
     /* The cache is to ask again before it lets anybody write; what was written is pushed out. */
-    void (*recall)(struct om_world *world, const KnCap *lc);
+    int (*recall)(struct om_world *world, const KnCap *lc); /* 0 or -EIO */
     /* Drop all pages of a cache that nobody maps or has open: true when that was done. */
     bool (*drop)(struct om_world *world, const KnCap *lc);
     /* All that was changed in a cache is to be pushed out: waits for it. 0 or -EIO */
@@ -71,6 +72,8 @@ struct om {
     pthread_mutex_t segments_lock;      /* of what follows; taken last */
     struct om_segment *segments[OM_SEGMENT_BUCKETS];
     unsigned lingering;         /* how many segments linger */
+    pthread_mutex_t settle_lock;        /* one settles at a time; taken before all others */
+    atomic_uint settle_waiting;
 };
 
 /* A request while it is served. */
@@ -112,7 +115,7 @@ void om_cut_begin(struct om *om, uint64_t key);
 void om_cut_end(struct om *om, uint64_t key, uint64_t size);
 /* For each cache of the segment: call the world's `zero`, or `recall`. No locks held. */
 void om_segment_zero(struct om *om, uint64_t key, uint64_t offset, uint64_t length);
-void om_segment_recall(struct om *om, uint64_t key);
+int om_segment_recall(struct om *om, uint64_t key);
 /* Have all caches of files that outlive the site pushed out. No locks held. The first error. */
 int om_segments_flush(struct om *om);
 /* A name or a hold of the file has gone: is the Nucleus the last to hold it? Lock of the file
@@ -122,6 +125,13 @@ void om_segment_check(struct om *om, struct fs *fs, uint64_t key);
 struct om_segment **om_segment_bucket(struct om *om, uint64_t key);
 /* Let go of files that nobody but an idle cache holds. No locks held. True: some are left. */
 bool om_linger_end(struct om *om);
+
+/* settle.c ------------------------------------------------------------------------ */
+
+/* Take back what was prepared ahead of growing files. No locks held. True: there was some. */
+bool om_settle(struct om *om);
+/* A disk is full: the same, at once. True: try again. */
+bool om_settle_for_room(struct om *om);
 
 /* walk.c -------------------------------------------------------------------------- */
 

@@ -353,6 +353,10 @@ void om_serve(struct om *om, struct om_call *call)
             error = serve_all(serving);
         else
             error = serve_locked(serving);
+        if (error == -ENOSPC && om_settle_for_room(om)) {
+            reply_reset(serving);
+            error = serve_locked(serving);
+        }
         caches_tell(serving, error);
     }
     free(serving);
@@ -370,6 +374,7 @@ void om_init(struct om *om, struct om_world *world)
     memset(om, 0, sizeof *om);
     pthread_rwlock_init(&om->lock, NULL);
     pthread_mutex_init(&om->segments_lock, NULL);
+    pthread_mutex_init(&om->settle_lock, NULL);
     om->world = world;
     om->cache_memory = 8u << 20;
 }

@@ -350,16 +350,20 @@ static int times_wish(struct path_walk *walk, const struct timespec times[2])
         if (times[i].tv_nsec != UTIME_NOW && times[i].tv_nsec != UTIME_OMIT &&
             (times[i].tv_nsec < 0 || times[i].tv_nsec >= NANOSECONDS))
             return -EINVAL;
-    if (times[0].tv_nsec != UTIME_OMIT)
-        request->setattr.valid |= times[0].tv_nsec == UTIME_NOW ? FILE_SET_ATIME_NOW
-                                                                : FILE_SET_ATIME;
-    if (times[1].tv_nsec != UTIME_OMIT)
-        request->setattr.valid |= times[1].tv_nsec == UTIME_NOW ? FILE_SET_MTIME_NOW
-                                                                : FILE_SET_MTIME;
-    request->setattr.atime = times[0].tv_sec;
-    request->setattr.mtime = times[1].tv_sec;
-    request->setattr.atime_nanoseconds = (uint32_t)times[0].tv_nsec;
-    request->setattr.mtime_nanoseconds = (uint32_t)times[1].tv_nsec;
+    if (times[0].tv_nsec == UTIME_NOW) {
+        request->setattr.valid |= FILE_SET_ATIME_NOW;
+    } else if (times[0].tv_nsec != UTIME_OMIT) {
+        request->setattr.valid |= FILE_SET_ATIME;
+        request->setattr.atime = times[0].tv_sec;
+        request->setattr.atime_nanoseconds = (uint32_t)times[0].tv_nsec;
+    }
+    if (times[1].tv_nsec == UTIME_NOW) {
+        request->setattr.valid |= FILE_SET_MTIME_NOW;
+    } else if (times[1].tv_nsec != UTIME_OMIT) {
+        request->setattr.valid |= FILE_SET_MTIME;
+        request->setattr.mtime = times[1].tv_sec;
+        request->setattr.mtime_nanoseconds = (uint32_t)times[1].tv_nsec;
+    }
     return 0;
 }
 

@@ -480,6 +480,21 @@ Test(ext4, attributes_are_kept_with_nanoseconds_and_beyond_2038)
     cr_assert_eq(attributes.mtime_nanoseconds, 999999999);
 }
 
+Test(ext4, times_that_the_inode_cannot_tell_become_the_nearest)
+{
+    fs_id id = make("f", S_IFREG | 0644);
+    const struct fs_change change = { .valid = FILE_SET_ATIME | FILE_SET_MTIME,
+                                      .atime = { -(1ll << 40), 5, 0 }, .mtime = { 1ll << 40, 5, 0 } };
+    struct file_attributes attributes;
+
+    pthread_mutex_lock(&fs->lock);
+    cr_assert_eq(fs->operations->change(fs, id, &change), 0);
+    pthread_mutex_unlock(&fs->lock);
+    attributes = file_stat(fs, id);
+    cr_assert_eq(attributes.atime, INT32_MIN);
+    cr_assert_eq(attributes.mtime, option_given("-I 128") ? INT32_MAX : (1ll << 34) - (1ll << 31) - 1);
+}
+
 /* Names of the directory, each once: their number. Fails the test for one given twice. */
 static int list_count(fs_id directory, size_t room, void (*between)(int round))
 {

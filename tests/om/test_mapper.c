@@ -15,6 +15,8 @@ static const KnCap cache = { { 1, 1 }, 77 };
 static uint64_t truncated_to;
 static int truncations, zeroed, recalled, dropped, flushed;
 static bool cache_is_used;
+static void (*on_recall)(void);
+static int recall_error;
 
 static int truncate_cache(struct om_world *world, const KnCap *lc, uint64_t size)
 {
@@ -30,10 +32,13 @@ static void zero_cache(struct om_world *world, const KnCap *lc, uint64_t offset,
     zeroed++;
 }
 
-static void recall_cache(struct om_world *world, const KnCap *lc)
+static int recall_cache(struct om_world *world, const KnCap *lc)
 {
     (void)world, (void)lc;
     recalled++;
+    if (on_recall != NULL)
+        on_recall();
+    return recall_error;
 }
 
 static bool drop_cache(struct om_world *world, const KnCap *lc)
@@ -168,20 +173,29 @@ Test(mapper, what_is_pushed_out_is_pulled_in)
     file_close(key);
 }
 
+static uint64_t full_key, full_size;
+
+static void full_push(void)
+{
+    fill('y');
+    for (uint64_t offset = 0; offset < full_size; offset += 65536)
+        cr_assert_eq(ask(K_MP_PUSHOUT, full_key, offset, 65536, full_size, 0, 0), K_OK);
+}
+
 Test(mapper, a_full_disk_is_told_when_access_is_asked_for)
 {
-    uint64_t key = file_new("f"), size = 0;
     int diag;
 
-    while ((diag = ask(K_MP_GETACCESS, key, size, 65536, size + 65536, K_WRITABLE, 0)) == K_OK)
-        size += 65536;
+    full_key = file_new("f");
+    on_recall = full_push;      /* the cache pushes out what it has, and then asks anew */
+    while ((diag = ask(K_MP_GETACCESS, full_key, full_size, 65536, full_size + 65536, K_WRITABLE, 0)) == K_OK)
+        full_size += 65536;
+    on_recall = NULL;
     cr_assert_eq(diag, K_ENOSPACE);
-    cr_assert_gt(size, 4 << 20);
-    fill('y');
-    for (uint64_t offset = 0; offset < size; offset += 65536)
-        cr_assert_eq(ask(K_MP_PUSHOUT, key, offset, 65536, size, 0, 0), K_OK);
-    ask(K_MP_RELEASE, key, 0, 0, 0, 0, 0);
-    file_close(key);
+    cr_assert_gt(full_size, 4 << 20);
+    full_push();
+    ask(K_MP_RELEASE, full_key, 0, 0, 0, 0, 0);
+    file_close(full_key);
 }
 
 Test(mapper, an_old_push_does_not_undo_a_truncation)
@@ -276,6 +290,83 @@ Test(mapper, holes_are_punched_behind_a_recall)
     cr_assert_eq(ask(K_MP_PULLIN, key, 0, 65536, 65536, 0, 0), K_OK);
     cr_assert(body[4999] == 'h' && body[5000] == 0 && body[24999] == 0 && body[25000] == 'h');
     file_close(key);
+}
+
+/* A file that grows in small steps, as far as it was pushed. */
+static uint64_t file_grown(const char *path, uint64_t size)
+{
+    uint64_t key = file_new(path);
+
+    for (uint64_t at = 0, granted = 0; at < size; at += 8192) {
+        if (at + 8192 > granted && ask(K_MP_GETACCESS, key, at, 8192, at + 8192, K_WRITABLE, 0) != K_OK)
+            break;
+        if (at + 8192 > granted)
+            granted = reply.offset + reply.size;
+        ask(K_MP_PUSHOUT, key, at, 8192, at + 8192, 0, 0);
+    }
+    return key;
+}
+
+static uint64_t blocks_of(uint64_t key)
+{
+    struct file_request request = { .operation = FILE_GETATTR, .key = key };
+    struct file_reply answer;
+    struct om_call call = { .request = &request, .body = "", .reply = &answer, .reply_body = body };
+
+    om_serve(&om, &call);
+    cr_assert_eq(answer.error, 0);
+    return answer.attributes.blocks;
+}
+
+Test(mapper, what_was_prepared_ahead_is_taken_back_behind_a_recall)
+{
+    uint64_t key = file_grown("f", 40960);
+
+    cr_assert_gt(blocks_of(key), 40960 / 512);
+    recall_error = -EIO;
+    om_settle(&om);
+    cr_assert_gt(blocks_of(key), 40960 / 512, "nothing goes while a cache has data that it cannot push out");
+    recall_error = 0;
+    cr_assert(om_settle(&om));
+    cr_assert_eq(blocks_of(key), 40960 / 512);
+    cr_assert_not(om_settle(&om));
+    ask(K_MP_RELEASE, key, 0, 0, 0, 0, 0);
+    file_close(key);
+}
+
+static uint64_t wanted_key;
+
+static void somebody_writes(void)
+{
+    cr_assert_eq(ask(K_MP_GETACCESS, wanted_key, 40960, 8192, 49152, K_WRITABLE, 0), K_OK);
+}
+
+Test(mapper, what_is_asked_for_during_a_recall_stays)
+{
+    wanted_key = file_grown("f", 40960);
+    on_recall = somebody_writes;
+    om_settle(&om);
+    on_recall = NULL;
+    cr_assert_gt(blocks_of(wanted_key), 40960 / 512);
+    cr_assert_eq(ask(K_MP_PUSHOUT, wanted_key, 40960, 8192, 49152, 0, 0), K_OK);
+    ask(K_MP_RELEASE, wanted_key, 0, 0, 0, 0, 0);
+    file_close(wanted_key);
+}
+
+Test(mapper, a_disk_is_full_only_when_nothing_ahead_is_left)
+{
+    struct file_statfs statfs;
+    char name[16];
+    unsigned count = 0;
+
+    om.systems[1]->operations->statfs(om.systems[1], &statfs);
+    for (uint64_t before = 1; before != 0 && count < 1000; count++) {
+        snprintf(name, sizeof name, "f%u", count);
+        uint64_t key = file_grown(name, 40960);
+        before = blocks_of(key) >= 40960 / 512;
+        file_close(key);
+    }
+    cr_assert_geq((uint64_t)count * 40960, statfs.blocks_available * statfs.block_size / 100 * 95);
 }
 
 Test(mapper, temporary_segments_keep_what_is_pushed_and_leave_nothing)

@@ -1010,7 +1010,7 @@ static void om_zero(struct om_world *world, const KnCap *lc, uint64_t offset, ui
 {
     (void)world, (void)lc, (void)offset, (void)length;
 }
-static void om_recall(struct om_world *world, const KnCap *lc) { (void)world, (void)lc; }
+static int om_recall(struct om_world *world, const KnCap *lc) { return (void)world, (void)lc, 0; }
 static bool om_drop(struct om_world *world, const KnCap *lc)
 {
     (void)world, (void)lc;

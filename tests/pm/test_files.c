@@ -53,6 +53,32 @@ Test(files, descriptors_that_are_not_there_are_refused)
     cr_expect_eq(fake_call(&program, SYS_lseek, 0, 0, SEEK_SET), -ESPIPE);
 }
 
+/* The times of a file after utimensat. */
+static struct stat touched(struct program *program, struct timespec access, struct timespec change)
+{
+    struct timespec times[2] = { access, change };
+    struct stat stat;
+    fake_put(program, PLAY, times, sizeof times);
+    cr_assert_eq(fake_call(program, SYS_utimensat, (uint64_t)AT_FDCWD, text(program, "/f"), PLAY, 0), 0);
+    cr_assert_eq(fake_call(program, SYS_stat, text(program, "/f"), DATA), 0);
+    fake_get(program, DATA, &stat, sizeof stat);
+    return stat;
+}
+
+Test(files, each_time_is_set_by_itself_or_left_alone)
+{
+    struct program program = fake_boot();
+    cr_assert_geq(open_file(&program, "/f", O_WRONLY | O_CREAT, 0600), 0);
+    struct stat stat = touched(&program, (struct timespec){ 5, 6 }, (struct timespec){ 7, 8 });
+    cr_expect(stat.st_atim.tv_sec == 5 && stat.st_atim.tv_nsec == 6 && stat.st_mtim.tv_sec == 7);
+    stat = touched(&program, (struct timespec){ 9, 10 }, (struct timespec){ 0, UTIME_OMIT });
+    cr_expect(stat.st_atim.tv_sec == 9 && stat.st_mtim.tv_sec == 7 && stat.st_mtim.tv_nsec == 8);
+    stat = touched(&program, (struct timespec){ 0, UTIME_OMIT }, (struct timespec){ 11, 0 });
+    cr_expect(stat.st_atim.tv_sec == 9 && stat.st_mtim.tv_sec == 11);
+    stat = touched(&program, (struct timespec){ 12, 0 }, (struct timespec){ 0, UTIME_NOW });
+    cr_expect(stat.st_atim.tv_sec == 12 && stat.st_mtim.tv_sec != 11);
+}
+
 Test(files, the_limit_of_descriptors_holds)
 {
     struct program program = fake_boot();
