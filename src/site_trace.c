@@ -70,6 +70,11 @@ static void on_switch(int cpu, const struct thread *thread)
         trace_switch(trace, now(), (uint32_t)cpu, actor_of(thread), (uint32_t)thread->li);
 }
 
+static void on_pass(int cpu, const struct thread *thread)
+{
+    trace_pass(trace, now(), (uint32_t)cpu, actor_of(thread), (uint32_t)thread->li);
+}
+
 static void on_call_begin(const struct thread *thread, unsigned number, const uint64_t arg[6])
 {
     (void)arg;
@@ -160,6 +165,7 @@ bool site_trace_start(const char *path, unsigned cpus)
         return false;
     trace_name_actor(trace, NUCLEUS, "Nucleus");
     nucleus_hooks.switched = on_switch;
+    nucleus_hooks.passed = on_pass;
     nucleus_hooks.call_begin = on_call_begin;
     nucleus_hooks.call_end = on_call_end;
     nucleus_hooks.trap_begin = on_trap_begin;
@@ -174,6 +180,7 @@ void site_trace_stop(void)
     if (trace == NULL)
         return;
     nucleus_hooks.switched = NULL;
+    nucleus_hooks.passed = NULL;
     nucleus_hooks.call_begin = NULL;
     nucleus_hooks.call_end = NULL;
     nucleus_hooks.trap_begin = NULL;

@@ -31,6 +31,7 @@ enum record_kind {
     RECORD_NAME_ACTOR,
     RECORD_NAME_THREAD,
     RECORD_SWITCH,
+    RECORD_PASS,
     RECORD_CALL_BEGIN,
     RECORD_CALL_END,
     RECORD_MESSAGE_SENT,
@@ -56,6 +57,7 @@ struct record {
 struct running {
     uint32_t actor, thread;
     uint64_t since_ns;
+    bool passed;
 };
 
 /* [n] the Nucleus thread only  [h] the helper only  [b] both */
@@ -122,12 +124,24 @@ void trace_name_thread(struct trace *trace, uint32_t actor, uint32_t thread, con
     put_name(trace, RECORD_NAME_THREAD, actor, thread, name);
 }
 
+static void put_running(struct trace *trace, enum record_kind kind, uint64_t time_ns, uint32_t cpu,
+                        uint32_t actor, uint32_t thread)
+{
+    if (trace != NULL && cpu < trace->cpus)
+        put(trace, &(struct record){ .kind = kind, .cpu = (uint16_t)cpu, .actor = actor,
+                                     .thread = thread, .time_ns = time_ns });
+}
+
 void trace_switch(struct trace *trace, uint64_t time_ns, uint32_t cpu, uint32_t actor,
                   uint32_t thread)
 {
-    if (trace != NULL && cpu < trace->cpus)
-        put(trace, &(struct record){ .kind = RECORD_SWITCH, .cpu = (uint16_t)cpu,
-                                     .actor = actor, .thread = thread, .time_ns = time_ns });
+    put_running(trace, RECORD_SWITCH, time_ns, cpu, actor, thread);
+}
+
+void trace_pass(struct trace *trace, uint64_t time_ns, uint32_t cpu, uint32_t actor,
+                uint32_t thread)
+{
+    put_running(trace, RECORD_PASS, time_ns, cpu, actor, thread);
 }
 
 void trace_call_begin(struct trace *trace, uint64_t time_ns, uint32_t actor, uint32_t thread,
@@ -241,7 +255,7 @@ static void print_slice(struct trace *trace, unsigned cpu, uint64_t until_ns)
     snprintf(number, sizeof number, "actor %" PRIu32, running->actor);
     if (running->actor < trace->name_count && trace->names[running->actor][0] != '\0')
         name = trace->names[running->actor];
-    print_head(trace, name, "switch", "X", 0, cpu, running->since_ns);
+    print_head(trace, name, running->passed ? "pass" : "switch", "X", 0, cpu, running->since_ns);
     fprintf(trace->file, ",\"dur\":%" PRIu64 ".%03u,\"args\":{\"actor\":%" PRIu32
                          ",\"thread\":%" PRIu32 "}}", length_ns / 1000,
             (unsigned)(length_ns % 1000), running->actor, running->thread);
@@ -282,8 +296,10 @@ static void print_record(struct trace *trace, const struct record *record)
         print_name(trace, "thread_name", actor, thread, record->name);
         break;
     case RECORD_SWITCH:
+    case RECORD_PASS:
         print_slice(trace, record->cpu, time_ns);
-        trace->running[record->cpu] = (struct running){ actor, thread, time_ns };
+        trace->running[record->cpu] =
+            (struct running){ actor, thread, time_ns, record->kind == RECORD_PASS };
         break;
     case RECORD_CALL_BEGIN:
         print_call_begin(trace, record);

@@ -39,6 +39,10 @@ void trace_name_thread(struct trace *trace, uint32_t actor, uint32_t thread, con
 void trace_switch(struct trace *trace, uint64_t time_ns, uint32_t cpu, uint32_t actor,
                   uint32_t thread);
 
+/* The same, but it was no switch: who ran there passed the CPU on. */
+void trace_pass(struct trace *trace, uint64_t time_ns, uint32_t cpu, uint32_t actor,
+                uint32_t thread);
+
 /* A nucleus call or a trap. `name` must live as long as the trace: it comes from a call table. */
 void trace_call_begin(struct trace *trace, uint64_t time_ns, uint32_t actor, uint32_t thread,
                       const char *name);

@@ -106,8 +106,6 @@ void handler_pass(struct thread *caller)
     if (lender == NULL)
         return;
     nucleus_counters.direct++;
-    if (nucleus_hooks.routine != NULL)
-        nucleus_hooks.routine(caller, lender);
     if (lender->sched.priority <= caller->sched.priority)
         return;
     lender->lent.own_priority = lender->sched.priority;

@@ -54,8 +54,8 @@ struct nucleus_hooks {
      * <result>. Each that begins ends. */
     void (*trap_begin)(const struct thread *thread, unsigned kind, uint64_t number);
     void (*trap_end)(const struct thread *thread, int64_t result);
-    /* <lender> runs a routine for <caller>, from whom it got the CPU; the caller's call ends when it has it back. */
-    void (*routine)(const struct thread *caller, const struct thread *lender);
+    /* It got the CPU from a thread that waits for it, or from the one that it waited for: no switch. */
+    void (*passed)(int cpu, const struct thread *thread);
     void (*fault)(const struct thread *thread, VmAddr address, bool write);
     /* An exception that nobody handles: the actor is deleted after this. */
     void (*actor_fault)(struct actor *actor, struct thread *thread, const KnThreadCtx *context,

@@ -471,6 +471,8 @@ struct thread *sched_pass(struct thread *from)
     if (to->slice_left <= 0)
         to->slice_left = to->sched.slice;
     nucleus_counters.passes++;
+    if (nucleus_hooks.passed != NULL)
+        nucleus_hooks.passed(to->cpu, to);
     return to;
 }
 

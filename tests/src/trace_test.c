@@ -54,6 +54,9 @@ static void note_everything(struct trace *trace)
     trace_fault(trace, 2200, 3, 1, 0x7fffffffe000, TRACE_WRITE);
     trace_switch(trace, 3000, 0, 0, 0);
     trace_call_end(trace, 4001, 1, 2, -7);
+    trace_switch(trace, 4100, 1, 1, 2);
+    trace_pass(trace, 4200, 1, 3, 1);
+    trace_pass(trace, 4300, 1, 1, 2);
     trace_switch(trace, 5000, 99, 1, 2); /* no such CPU: nothing */
 }
 
@@ -92,6 +95,9 @@ Test(trace, every_kind_of_record_is_in_the_format)
                        "\"tid\":0,\"ts\":1.000,\"dur\":1.000,"));
     cr_expect(file_has("\"ph\":\"B\",\"pid\":1,\"tid\":2,\"ts\":1.500"));
     cr_expect(file_has("\"ts\":4.001,\"args\":{\"result\":-7}"));
+    cr_expect(file_has("\"cat\":\"switch\",\"ph\":\"X\",\"pid\":0,\"tid\":1,\"ts\":4.100,\"dur\":0.100,"));
+    cr_expect(file_has("\"cat\":\"pass\",\"ph\":\"X\",\"pid\":0,\"tid\":1,\"ts\":4.200,\"dur\":0.100,"),
+              "a CPU that was passed on is told apart");
     cr_expect(file_has("\"address\":\"0x7fffffffe000\",\"access\":\"write\""));
 }
 
