@@ -51,7 +51,8 @@ static struct {
     int64_t light_window; /* the window that <light_time> is of */
     KnTime light_time;    /* used by threads that went before their equals */
     int64_t served_at;    /* when the last idle CPU was left to the Nucleus with reason, */
-    int64_t try_at;       /* and when that may be tried again: see serves_better */
+    int64_t try_at;       /* when that may be tried without one, */
+    int64_t serve_at;     /* and when it may be done at all: see serves_better */
 } sched;
 
 static void want_deadline(int64_t at)
@@ -186,7 +187,7 @@ void sched_enqueue_woken(struct thread *thread)
 {
     if (thread == sched.awaited)
         return;
-    bool light = is_light(thread), goes_on = thread->answered && thread->slice_left > 0;
+    bool light = is_light(thread), goes_on = thread->answered && (thread->slice_left > 0 || thread->sched.schedClass == K_SCHED_FIFO);
     thread->answered = false;
     enqueue(thread, light || goes_on ? BEHIND_LIGHT : AT_TAIL, light);
 }
@@ -408,15 +409,15 @@ static void become_idle(int number)
  * While all that runs are callers, a CPU that serves them brings more than one more that runs them: a call costs five times as much when the Nucleus has to be
  * woken for it. So the last idle CPU is left to the Nucleus, and callers share the others by their slices. A thread whose trap was answered keeps its turn. */
 
-/* Do all other CPUs run threads that pass no more than <most> between their waits? A supervisor actor's runs for such a thread. */
-static bool others_call(int number, KnTime most)
+/* Do all other CPUs run threads as good as <candidate> that pass no more than <most> between their waits? A supervisor actor's runs for such a thread. */
+static bool others_call(int number, const struct thread *candidate, KnTime most)
 {
     for (int other = 0; other < sched.cpus; other++) {
         const struct user_cpu *cpu = &sched.cpu[other];
         const struct thread *thread = cpu->running;
         if (other == number)
             continue;
-        if (thread == NULL || nucleus_time() - cpu->since >= most)
+        if (thread == NULL || nucleus_time() - cpu->since >= most || thread->sched.priority > candidate->sched.priority)
             return false;
         if (thread->actor->privilege != K_SUPACTOR && thread->run_average >= most)
             return false;
@@ -424,14 +425,17 @@ static bool others_call(int number, KnTime most)
     return true;
 }
 
-/* Is <number> better left to the Nucleus than given to <thread>? It is asked again soon. */
+/* Is <number> better left to the Nucleus than given to <thread>? It is asked again soon. Not for longer than <thread> would wait for its turn: what runs may be no
+ * equal of it, and never have had its slice. */
 static bool serves_better(int number, const struct thread *thread)
 {
-    int64_t now = nucleus_time();
-    if (sched.cpus == 1 || thread->bound >= 0 || thread->actor->privilege == K_SUPACTOR || thread->run_average >= SCHED_PERHAPS ||
-        !others_call(number, SCHED_PERHAPS))
+    int64_t now = nucleus_time(), turn = thread->queued_at + (sched.ready + 1) * (int64_t)SCHED_SLICE_DEFAULT;
+    if (now > turn)
+        sched.serve_at = now + SCHED_TRY_AGAIN;
+    if (now < sched.serve_at || sched.cpus == 1 || thread->bound >= 0 || thread->actor->privilege == K_SUPACTOR || thread->run_average >= SCHED_PERHAPS ||
+        !others_call(number, thread, SCHED_PERHAPS))
         return false;
-    if (others_call(number, SCHED_CALLER)) {
+    if (others_call(number, thread, SCHED_CALLER)) {
         sched.served_at = now;
     } else if (now - sched.served_at >= SCHED_TRIAL) {
         if (sched.cpu[number].idle || now < sched.try_at)

@@ -150,3 +150,16 @@ Test(callers2, a_program_that_computes_gets_the_cpu_beside_one_that_calls)
         cr_assert(runs(honest), "call %d", i);
     }
 }
+
+Test(callers2, one_that_would_never_have_its_turn_gets_the_other_cpu)
+{
+    struct thread *threads[3];
+    int calls[3] = { 0 };
+    three_callers(threads);
+    for (int i = 0; i < 3; i++)
+        if (runs(threads[i]))
+            threads[i]->sched.priority--; /* better than the others */
+    int alone = call_around(threads, 60000, calls);
+    cr_expect_lt(alone, 60000, "%d of 60000", alone);
+    cr_expect_gt(calls[0] + calls[1] + calls[2], 60000 + 20000, "%d %d %d", calls[0], calls[1], calls[2]);
+}
