@@ -430,7 +430,7 @@ static bool others_call(int number, const struct thread *candidate, KnTime most)
 static bool serves_better(int number, const struct thread *thread)
 {
     int64_t now = nucleus_time(), turn = thread->queued_at + (sched.ready + 1) * (int64_t)SCHED_SLICE_DEFAULT;
-    if (now > turn)
+    if (now > turn && !list_is_empty(&thread->run_link)) /* else it gets a CPU that is passed to it */
         sched.serve_at = now + SCHED_TRY_AGAIN;
     if (now < sched.serve_at || sched.cpus == 1 || thread->bound >= 0 || thread->actor->privilege == K_SUPACTOR || thread->run_average >= SCHED_PERHAPS ||
         !others_call(number, thread, SCHED_PERHAPS))
