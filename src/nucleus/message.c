@@ -17,9 +17,14 @@ static struct table messages, records;
 static KnMsgId last_id;
 static size_t queued_in_all; /* bytes that senders pay for */
 
+/* Some of those that were freed last: most calls free one before the next is made. */
+#define SPARES_MOST 16
+static struct message *spares[SPARES_MOST];
+static unsigned spare_count;
+
 struct message *message_new(void)
 {
-    struct message *message = malloc(sizeof *message);
+    struct message *message = spare_count > 0 ? spares[--spare_count] : malloc(sizeof *message);
     if (message == NULL)
         return NULL;
     memset(message, 0, offsetof(struct message, annex));
@@ -91,7 +96,10 @@ void message_free(struct message *message)
     message_uncharge(message);
     body_unref(message->body);
     table_remove(&messages, &message->entry);
-    free(message);
+    if (spare_count < SPARES_MOST)
+        spares[spare_count++] = message;
+    else
+        free(message);
 }
 
 struct message *message_find(KnMsgId id)
