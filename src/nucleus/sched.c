@@ -32,7 +32,7 @@ struct user_cpu {
     bool idle;       /* the machine was told so */
     bool light;      /* <running> went before its equals, see below */
     int64_t started; /* when <running>, or <payer>, came here */
-    int64_t since;   /* when <running> came here, or passed the CPU on, or got it back */
+    int64_t since;   /* when <running> came here, or last passed the CPU on */
     int64_t idle_since;
 };
 
@@ -467,8 +467,10 @@ struct thread *sched_pass(struct thread *from)
         return NULL;
     }
     thread_set_state(to, THREAD_RUNNING);
-    note_run(from, nucleus_time() - cpu->since);
-    cpu->since = nucleus_time();
+    if (!from->lent.idle) { /* a lender that gives it back: the clock need not be read again */
+        note_run(from, nucleus_time() - cpu->since);
+        cpu->since = nucleus_time();
+    }
     cpu->running = to;
     cpu->yield = false;
     to->cpu = from->cpu;
