@@ -298,6 +298,13 @@ static int write_piece(const KnCap *segment, uint64_t offset, const void *bytes,
     return done == (int64_t)size ? 0 : -EIO;
 }
 
+/* The last byte comes first. So its size is known, the Nucleus sets frames aside for all of it, side by side, and processes map the image by one order to
+ * the host and not page by page. */
+static int write_end(const struct rewrite_program *program, struct file *image)
+{
+    return write_piece(&image->segment, program->text_size + REWRITE_SPACE - 1, "\xcc", 1);
+}
+
 static int write_text(struct rewrite_program *program, struct file *file, struct file *image,
                       unsigned count, uint8_t *piece)
 {
@@ -332,7 +339,7 @@ static void make_image(struct rewrite_program *program, struct file *file)
     unsigned count = program->patch_count;
     uint8_t *piece = malloc(PIECE);
     struct file *image = piece != NULL ? image_file() : NULL;
-    if (image != NULL && (write_text(program, file, image, count, piece) != 0 ||
+    if (image != NULL && (write_end(program, image) != 0 || write_text(program, file, image, count, piece) != 0 ||
                           write_trampolines(program, image, count, piece) != 0)) {
         file_release(image);
         image = NULL;
