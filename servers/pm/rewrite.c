@@ -203,6 +203,9 @@ static uint32_t known_before(const struct rewrite_program *program, uint32_t off
         if (counters[i].program == program->segment.key && counters[i].offset < offset &&
             counters[i].offset > known)
             known = counters[i].offset;
+    for (unsigned i = 0; i < program->patch_count; i++)
+        if (program->patches[i].site < offset && program->patches[i].site > known)
+            known = program->patches[i].site;
     return known;
 }
 

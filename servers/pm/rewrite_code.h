@@ -30,7 +30,7 @@ struct text_part {
 };
 
 #define REWRITE_SHORT 160u     /* bytes behind the instruction that are looked at */
-#define REWRITE_SWEEP 0x10000u /* bytes before it, at most, that are decoded to find the mov */
+#define REWRITE_SWEEP 0x80000u /* bytes before it, at most, that are decoded to find the mov */
 
 /* Find out how to rewrite the instruction at <site>, which a thread has just executed with <number> in eax. <known> is the start of some
  * instruction before it (0: none is known). <others> are the places that were found already. False: it stays as it is. */
