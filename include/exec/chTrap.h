@@ -99,4 +99,17 @@ typedef struct KnReflect {
     uint64_t unused;
 } KnReflect;
 
+/* System calls that come by the gate (<exec/chAnswers.h>) and need nobody to be asked: their numbers, below 128, and results. */
+#define K_ANSWERS_MOST 8
+typedef struct KnAnswerSet {
+    uint32_t count;
+    uint32_t number[K_ANSWERS_MOST];
+    int64_t value[K_ANSWERS_MOST];
+} KnAnswerSet;
+
+/* From now on these are answered inside the actor, without a trap, and no others: earlier ones are forgotten. While threads of the actor run, give
+ * a number that stays the place in the set that it had. What comes by a trap still goes to the actor's handler. Who: system and supervisor actors. In a
+ * supervisor actor it does nothing. K_EUNKNOWN, K_EINVAL (too many, a number above). */
+int actorAnswers(const KnCap *cap, const KnAnswerSet *answers);
+
 #endif

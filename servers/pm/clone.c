@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 
+#include "answers.h"
 #include "call.h"
 #include "descriptor.h"
 #include "job.h"
@@ -140,6 +141,7 @@ static int share_or_copy(struct process *child, struct process *parent, uint64_t
     }
     if (flags & CLONE_VM) {
         child->space = parent->space;
+        answers_withdraw(parent->space);
         child->space->references++;
         return 0;
     }
@@ -192,7 +194,9 @@ static int64_t new_process(struct call *call, const struct birth *birth)
     tell_ids(call, birth, thread);
     if (child->state != PROCESS_ALIVE)
         error = -EAGAIN; /* killed before it was born */
-    else
+    else if (real_parent == parent) /* else it is told at its first trap */
+        answers_tell(child);
+    if (error == 0)
         error = start_thread(call, birth, thread);
     if (error != 0) {
         thread_discard(thread);

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "answers.h"
 #include "call.h"
 #include "descriptor.h"
 #include "elf_program.h"
@@ -489,6 +490,7 @@ static int build(struct exec *exec, struct process *process, struct space *space
 {
     exec->bias = exec->elf.fixed ? 0 : PIE_BASE + random_pages(12) - exec->elf.low;
     uint64_t text_offset = 0;
+    answers_withdraw(space); /* who it is changes */
     rewrite_end(space);
     const struct file *text = rewrite_begin(space, exec->program, exec->elf.low + exec->bias, &text_offset);
     int error = map_program(space, exec->program, &exec->elf, exec->bias, text, text_offset);

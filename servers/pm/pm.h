@@ -131,6 +131,7 @@ struct space {
     struct rewrite_program *rewritten; /* rewrite.c: of which it runs the image; may be NULL */
     struct file *image;
     bool not_rewritten;   /* and never will be */
+    struct told_answers { bool any; int64_t value[6]; } told; /* answers.c: what is answered inside it */
     uint64_t auxv[48];
     unsigned auxv_words;
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include "answers.h"
 #include "call.h"
 #include "descriptor.h"
 #include "init.h"
@@ -414,6 +415,7 @@ static void give_children_away(struct process *process)
         list_remove(at);
         list_append(&heir->children, at);
         child->parent = heir;
+        answers_tell(child);
         child->exit_signal = SIGCHLD;
         if (child->death_signal != 0)
             signal_raise(child, child->death_signal);

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "answers.h"
 #include "call.h"
 #include "deferred.h"
 #include "descriptor.h"
@@ -123,6 +124,7 @@ static void answer_call(struct thread *thread)
 
 static void answer_return(struct thread *thread)
 {
+    answers_tell(thread->process);
     KnTrapReply reply = { .action = K_DO_CONTEXT };
     if (!thread->context_set && thread->has_result)
         reply = (KnTrapReply){ .action = K_DO_RETURN, .value = thread->result };

@@ -13,7 +13,8 @@
 # A second entry, gate_syscall, is for system-call instructions that were rewritten into jumps (docs/rewriting.md): rax the number, arguments where
 # Linux has them, r11 where to go on; all but rax, rcx and r11 is preserved. It uses no stack: what lies below rsp is the program's. Who jumps
 # here has seen that the gs base is ours. All registers and the extended state are in the area before it posts, so that the Nucleus sees a trap like
-# any other. A preemption here:
+# any other. What the actor's subsystem has put on the order page for a number is answered at once. A preemption here:
+#   before gate_syscall_slow   nothing has happened: it starts again, with rax and the flags from the box.
 #   before gate_sysret     it is noted, and the thread goes on: it is about to post, or has posted.
 #   to gate_sysret_jump    the answer is there, and the area still has all that was saved: "preempted on its way back".
 #   at gate_sysret_jump    all is loaded: it is as if the jump were done.
@@ -101,9 +102,25 @@ gate_ret:
         .balign 64
 gate_syscall:
         mov     %rax, %gs:BOX_NUMBER
+        mov     %rax, %rcx
         lahf
         seto    %al
         mov     %eax, %gs:BOX_FLAGS
+gate_syscall_flags:
+        cmp     $ANSWER_NUMBERS, %rcx
+        jae     gate_syscall_slow
+        mov     gate_answers(%rip), %rax
+        movzbl  (%rax, %rcx), %ecx
+        test    %ecx, %ecx
+        jz      gate_syscall_slow
+        mov     ANSWER_VALUES - 8(%rax, %rcx, 8), %rcx
+        mov     %gs:BOX_FLAGS, %eax
+        add     $0x7f, %al                      # overflow, or not
+        sahf
+        mov     %rcx, %rax
+gate_answered:
+        jmp     *%r11
+gate_syscall_slow:
         mov     %r11, %gs:BOX_RIP
         mov     %rdi, %gs:BOX_ARG0
         mov     %rsi, %gs:BOX_ARG1
@@ -159,10 +176,12 @@ gate_sysret_jump:
         jmp     *%r11
         .balign 8
         .globl  gate_areas, gate_args
-        .globl  gate_syscall, gate_sysret, gate_sysret_jump, gate_stub_sys_preempted
+        .globl  gate_syscall, gate_syscall_flags, gate_answered, gate_syscall_slow, gate_sysret, gate_sysret_jump, gate_stub_sys_preempted
+        .globl  gate_answers
 gate_areas:             .quad 0                 # filled in by the boot
 gate_args:              .quad 0
 gate_words:             .quad 0
+gate_answers:           .quad 0
 gate_stub_wait:         .quad 0
 gate_stub_other:        .quad 0
 gate_stub_preempted:    .quad 0

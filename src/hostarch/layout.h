@@ -93,6 +93,9 @@
 #define ORDER_AGENT_WORD 0x30 /* u32: what the agent waits on. Here nobody but its own actor can wake it */
 #define ORDER_ARGS 0x100 /* blocks of ARGS_SIZE, one per stub thread */
 #define ARGS_SIZE 0x80
+#define ORDER_ANSWERS 0xf00 /* of system calls by the gate: for each number below ANSWER_NUMBERS a byte, 0 or which value, */
+#define ANSWER_NUMBERS 128
+#define ANSWER_VALUES 128 /* then the values, counted from 1, 8 bytes each */
 #define ORDER_RECORDS 0x1000
 #define RECORD_SIZE 32 /* u32 call, u32 protection, u64 address, u64 length, u32 flags << 32.. see space.c */
 #define RECORDS_MAX 128

@@ -101,6 +101,9 @@ struct host_space {
     struct list link;        /* spaces with a batch in progress */
     struct list waiting;     /* spaces that wait for a process */
     struct host_context *waits_to_run[CPUS_MAX];
+    uint8_t answer_of[ANSWER_NUMBERS]; /* as on the order page */
+    int64_t answers[HOST_ANSWERS_MOST];
+    bool has_answers;
 };
 
 enum context_form { FORM_FULL, FORM_GATE };

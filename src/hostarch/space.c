@@ -75,11 +75,48 @@ void space_free(struct host_space *space)
     free(space);
 }
 
+/* --- answers ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* Each value is there before it counts; the actor may look at any moment. */
+static void write_answers(struct host_space *space)
+{
+    volatile uint8_t *page = space->process->orders + ORDER_ANSWERS;
+    for (unsigned number = 0; number < ANSWER_NUMBERS; number++)
+        if (page[number] != 0 && page[number] != space->answer_of[number])
+            page[number] = 0;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < HOST_ANSWERS_MOST; i++)
+        *(volatile int64_t *)(page + ANSWER_VALUES + 8 * i) = space->answers[i];
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (unsigned number = 0; number < ANSWER_NUMBERS; number++)
+        if (page[number] != space->answer_of[number])
+            page[number] = space->answer_of[number];
+}
+
+int host_space_answers(struct host_space *space, const uint32_t *numbers, const int64_t *values, size_t count)
+{
+    if (count > HOST_ANSWERS_MOST)
+        return K_EINVAL;
+    for (size_t i = 0; i < count; i++)
+        if (numbers[i] >= ANSWER_NUMBERS)
+            return K_EINVAL;
+    memset(space->answer_of, 0, sizeof space->answer_of);
+    for (size_t i = 0; i < count; i++) {
+        space->answer_of[numbers[i]] = (uint8_t)(i + 1);
+        space->answers[i] = values[i];
+    }
+    space->has_answers = count > 0;
+    if (!space->supervisor && space->process != NULL)
+        write_answers(space);
+    return K_OK;
+}
+
 void space_attach(struct host_space *space, struct process *process)
 {
     process->state = PROCESS_USED;
     process->space = space;
     space->process = process;
+    write_answers(space); /* what an earlier actor had there goes, too */
     if (space->flush)
         space_push(space);
     cpu_retry(space);

@@ -31,7 +31,8 @@ extern const char stub_begin[], stub_end[], stub_handler[], stub_ready[], agent_
 extern const char gate_return_address[], gate_posted_offset[], gate_tail_offset[], gate_ret_offset[];
 extern const char gate_begin[], gate_end[], gate_posted[], gate_return[], gate_ret[], gate_areas[], gate_args[], gate_words[];
 extern const char gate_stub_wait[], gate_stub_other[], gate_stub_preempted[], gate_stub_sys_preempted[], stub_post_sys_preempted[];
-extern const char gate_syscall[], gate_sysret[], gate_sysret_jump[];
+extern const char gate_syscall[], gate_syscall_flags[], gate_answered[], gate_syscall_slow[], gate_sysret[], gate_sysret_jump[], gate_answers[];
+extern const char gate_syscall_flags_offset[], gate_answered_offset[], gate_syscall_slow_offset[];
 extern const char gate_sysret_address[], gate_syscall_offset[], gate_sysret_offset[], gate_sysret_jump_offset[];
 extern const char __start_birth[], __stop_birth[];
 extern const unsigned char vdso_image[];
@@ -160,10 +161,14 @@ static void make_pages(void)
     fill(stub_begin, machine.code_at, gate_syscall_offset, (uint64_t)(gate_syscall - gate_begin));
     fill(stub_begin, machine.code_at, gate_sysret_offset, (uint64_t)(gate_sysret - gate_begin));
     fill(stub_begin, machine.code_at, gate_sysret_jump_offset, (uint64_t)(gate_sysret_jump - gate_begin));
+    fill(stub_begin, machine.code_at, gate_syscall_flags_offset, (uint64_t)(gate_syscall_flags - gate_begin));
+    fill(stub_begin, machine.code_at, gate_answered_offset, (uint64_t)(gate_answered - gate_begin));
+    fill(stub_begin, machine.code_at, gate_syscall_slow_offset, (uint64_t)(gate_syscall_slow - gate_begin));
     memcpy(machine.memory + machine.gate_at, gate_begin, (size_t)(gate_end - gate_begin));
     fill(gate_begin, machine.gate_at, gate_areas, base + AREA_OFFSET);
     fill(gate_begin, machine.gate_at, gate_args, base + ORDER_OFFSET + ORDER_ARGS);
     fill(gate_begin, machine.gate_at, gate_words, base + WORDS_OFFSET);
+    fill(gate_begin, machine.gate_at, gate_answers, base + ORDER_OFFSET + ORDER_ANSWERS);
     fill(gate_begin, machine.gate_at, gate_stub_wait, STUB(stub_gate_wait));
     fill(gate_begin, machine.gate_at, gate_stub_other, STUB(stub_gate_other));
     fill(gate_begin, machine.gate_at, gate_stub_preempted, STUB(stub_post_preempted));

@@ -274,6 +274,10 @@ stub_post_preempted:                    # answered; from the gate, rbx set
 in_gate_syscall:
         cmp     gate_sysret_jump_offset(%rip), %rax
         je      2f
+        cmp     gate_answered_offset(%rip), %rax
+        je      2f
+        cmp     gate_syscall_slow_offset(%rip), %rax
+        jb      gate_again
         incl    BOX_ACK(%rbx)
         cmp     gate_sysret_offset(%rip), %rax
         jae     1f
@@ -285,6 +289,27 @@ stub_post_sys_preempted:                # answered; from the gate, rbx set
         jmp     post
 2:      mov     UC_R11(%rdx), %rax      # the jump is as good as done
         mov     %rax, UC_RIP(%rdx)
+        jmp     ordinary
+gate_again:                             # nothing has happened: rax and the flags as they were
+        cmp     gate_syscall_offset(%rip), %rax
+        je      ordinary
+        mov     BOX_NUMBER(%rbx), %rcx
+        mov     %rcx, UC_RAX(%rdx)
+        cmp     gate_syscall_flags_offset(%rip), %rax
+        jb      1f
+        mov     BOX_FLAGS(%rbx), %ecx
+        movzbl  %ch, %esi
+        and     $0xd5, %esi
+        and     $1, %ecx
+        shl     $11, %ecx
+        or      %ecx, %esi
+        mov     UC_FLAGS(%rdx), %rcx
+        and     $~0x8d5, %rcx
+        or      %rsi, %rcx
+        mov     %rcx, UC_FLAGS(%rdx)
+1:      mov     gate_syscall_offset(%rip), %rcx
+        add     $GATE, %rcx
+        mov     %rcx, UC_RIP(%rdx)
         jmp     ordinary
 
 # --- from the gate: it has posted and spun, ebp is the last word seen, rbx the area ----------------------------------------------------------
@@ -388,7 +413,8 @@ agent_futex_ip:
 # --- constants that the boot fills in, before the page becomes read only -----------------------------------------------------------------------
         .balign 8
         .globl  gate_return_address, gate_posted_offset, gate_tail_offset, gate_ret_offset
-        .globl  gate_sysret_address, gate_syscall_offset, gate_sysret_offset, gate_sysret_jump_offset
+        .globl  gate_sysret_address, gate_syscall_offset, gate_sysret_offset, gate_sysret_jump_offset, gate_syscall_flags_offset
+        .globl  gate_answered_offset, gate_syscall_slow_offset
 gate_return_address:    .quad 0
 gate_posted_offset:     .quad 0
 gate_tail_offset:       .quad 0
@@ -397,5 +423,8 @@ gate_sysret_address:    .quad 0
 gate_syscall_offset:    .quad 0
 gate_sysret_offset:     .quad 0
 gate_sysret_jump_offset: .quad 0
+gate_syscall_flags_offset: .quad 0
+gate_answered_offset:   .quad 0
+gate_syscall_slow_offset: .quad 0
 stub_end:
         .section .note.GNU-stack, "", @progbits

@@ -186,6 +186,21 @@ int64_t call_actorStart(struct thread *thread)
     return K_OK;
 }
 
+int64_t call_actorAnswers(struct thread *thread)
+{
+    struct actor *actor;
+    KnAnswerSet set;
+    int status = call_actor(thread, 0, &actor);
+    if (status < 0)
+        return status;
+    status = call_in(thread, thread->call.arg[1], &set, sizeof set);
+    if (status != K_OK)
+        return status == 1 ? K_EINVAL : status;
+    if (actor->host == NULL)
+        return K_EUNKNOWN;
+    return host_space_answers(actor->host, set.number, set.value, set.count);
+}
+
 int64_t call_actorTrapConnect(struct thread *thread)
 {
     struct actor *actor;

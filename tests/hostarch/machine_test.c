@@ -500,6 +500,73 @@ Test(machine, a_restarted_system_call_by_the_gate_goes_back_to_the_instruction)
     cr_assert_eq(registers.rax, trap.number);
 }
 
+/* user_rewritten with a small number, whose calls can be answered inside the actor. */
+static struct host_context *make_answered(struct user *user, uint32_t number)
+{
+    struct host_context *thread = USER(user, user_rewritten, DATA);
+    uint8_t *code = host_frame_address(user->data - 1);
+    for (size_t i = 0; i < (size_t)(user_rewritten_end - user_rewritten); i++)
+        if (memcmp(code + i, "\xb8\x34\x12\0\0", 5) == 0)
+            memcpy(code + i + 1, &number, 4);
+    return thread;
+}
+
+Test(machine, answers_that_cannot_be_are_refused)
+{
+    struct user user;
+    make_answered(&user, 39);
+    const uint32_t numbers[HOST_ANSWERS_MOST + 1] = {128}, good[] = {1};
+    const int64_t values[HOST_ANSWERS_MOST + 1] = {0};
+    cr_assert_eq(host_space_answers(user.space, numbers, values, 1), K_EINVAL);
+    cr_assert_eq(host_space_answers(user.space, good, values, HOST_ANSWERS_MOST + 1), K_EINVAL);
+}
+
+Test(machine, a_system_call_is_answered_inside_the_actor_and_loses_nothing_by_preemptions)
+{
+    struct user user;
+    struct host_context *thread = make_answered(&user, 39);
+    const uint32_t numbers[] = {110, 39};
+    const int64_t values[] = {55, 77};
+    int cpus = host_cpu_count();
+    cr_assert_eq(host_space_answers(user.space, numbers, values, 2), K_OK);
+    for (int i = 0; i < 5000; i++) {
+        host_cpu_run(i % cpus, thread);
+        for (volatile int wait = i * 37 % 1000; wait > 0; wait--)
+            ;
+        host_cpu_preempt(i % cpus);
+        struct host_trap *trap = next_trap();
+        cr_assert_eq(trap->kind, HOST_TRAP_PREEMPTED, "trap %d number %lu at %lx", trap->kind, trap->number, trap->ip);
+    }
+    cr_assert_gt(data_of(&user)[0], 10000u);
+    cr_assert_eq(data_of(&user)[1], 77);
+    cr_assert_eq(host_space_answers(user.space, NULL, NULL, 0), K_OK);
+    host_cpu_run(0, thread);
+    struct host_trap *trap = next_trap();
+    cr_assert_eq(trap->kind, HOST_TRAP_SYSCALL);
+    cr_assert_eq(trap->number, 39);
+}
+
+Test(machine, the_answers_of_an_actor_are_gone_with_it)
+{
+    const uint32_t numbers[] = {39};
+    const int64_t values[] = {77};
+    for (int i = 0; i < 20; i++) {
+        struct user first, second;
+        struct host_context *thread = make_answered(&first, 39);
+        cr_assert_eq(host_space_answers(first.space, numbers, values, 1), K_OK);
+        host_cpu_run(0, thread);
+        run_for(2000000);
+        host_cpu_preempt(0);
+        cr_assert_eq(next_trap()->kind, HOST_TRAP_PREEMPTED);
+        end_user(&first, thread);
+        run_for(20000000);
+        thread = make_answered(&second, 39);
+        host_cpu_run(0, thread);
+        cr_assert_eq(next_trap()->kind, HOST_TRAP_SYSCALL);
+        end_user(&second, thread);
+    }
+}
+
 /* --- the clock and the answer page --- */
 
 static int64_t answered_time(void)

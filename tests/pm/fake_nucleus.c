@@ -347,6 +347,12 @@ int actorName(const KnCap *cap, char *old, const char *new_)
     return K_OK;
 }
 
+int actorAnswers(const KnCap *cap, const KnAnswerSet *answers)
+{
+    (void)cap;
+    return answers->count > K_ANSWERS_MOST ? K_EINVAL : K_OK;
+}
+
 int actorTrapConnect(const KnCap *cap, const KnTrapConnect *connect)
 {
     (void)connect;

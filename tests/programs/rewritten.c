@@ -232,6 +232,47 @@ static void with_children(void)
     }
 }
 
+/* Who am I, whose child: what is answered without asking anybody must change when it changes. */
+static void change_identity(void)
+{
+    pid_t child = fork();
+    int status;
+    EXPECT(child >= 0);
+    if (child == 0) {
+        for (int i = 0; i < ROUNDS; i++)
+            all_of_them();
+        uid_t user = getuid() == 0 ? 1234 : getuid();
+        gid_t group = getuid() == 0 ? 2345 : getgid();
+        EXPECT(setresgid(group, group, group) == 0 && setresuid(user, user, user) == 0);
+        EXPECT(getuid() == user && geteuid() == user && getgid() == group && getegid() == group);
+        EXPECT(syscall(SYS_getuid) == (long)user && mov_and_call() == (long)user);
+        _exit(0);
+    }
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void lose_parent(void)
+{
+    int ends[2];
+    char byte;
+    EXPECT(pipe(ends) == 0);
+    pid_t child = fork();
+    EXPECT(child >= 0);
+    if (child == 0) {
+        pid_t parent = getpid(), orphan = fork();
+        EXPECT(orphan >= 0);
+        if (orphan > 0)
+            _exit(0);
+        while (syscall(SYS_getppid) == parent || getppid() == parent)
+            usleep(100);
+        _exit(write(ends[1], "x", 1) != 1);
+    }
+    EXPECT(waitpid(child, NULL, 0) == child);
+    close(ends[1]);
+    EXPECT(read(ends[0], &byte, 1) == 1 && byte == 'x');
+    close(ends[0]);
+}
+
 /* ---- odd programs ---- */
 
 static void with_own_gs(void)
@@ -340,6 +381,8 @@ int main(int argc, char **argv)
         all_of_them();
     with_threads();
     with_children();
+    change_identity();
+    lose_parent();
     with_signals();
     with_interrupted_reads();
     with_own_gs();

@@ -37,6 +37,11 @@ host_ticket_t host_space_commit(struct host_space *space);
 host_ticket_t host_space_ticket(const struct host_space *space);
 host_ticket_t host_space_reported(const struct host_space *space);
 
+/* System calls by the gate that are answered inside the actor: each number below 128 of <numbers> with its value. All earlier ones are forgotten. At most
+ * HOST_ANSWERS_MOST; K_EINVAL. Nothing for supervisor spaces. */
+#define HOST_ANSWERS_MOST 8
+int host_space_answers(struct host_space *space, const uint32_t *numbers, const int64_t *values, size_t count);
+
 /* How many separate mappings a space may have. The Nucleus counts and coalesces before it gets there. */
 size_t host_space_mappings_max(void);
 /* The host's process number, for people (ps, the debugger); 0: none yet. Never shown to an actor. */
