@@ -454,6 +454,16 @@ void sched_await(struct thread *to)
     sched.awaited = to;
 }
 
+/* A supervisor actor's thread was given the CPU, and passes it on to one that it has served: from now on that one pays. */
+static void change_payer(struct user_cpu *cpu, struct thread *to)
+{
+    int64_t now = nucleus_time();
+    note_usage(cpu, cpu->payer->actor, now - cpu->started);
+    cpu->payer->cpu_time += now - cpu->started;
+    cpu->started = now;
+    cpu->payer = to;
+}
+
 struct thread *sched_pass(struct thread *from)
 {
     struct thread *to = sched.awaited;
@@ -472,6 +482,8 @@ struct thread *sched_pass(struct thread *from)
         cpu->since = nucleus_time();
     }
     cpu->running = to;
+    if (cpu->payer != to && to->actor->privilege != K_SUPACTOR)
+        change_payer(cpu, to);
     cpu->yield = false;
     to->cpu = from->cpu;
     if (to->slice_left <= 0)
