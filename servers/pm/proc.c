@@ -234,6 +234,7 @@ static int describe_process(uint64_t key, struct file_attributes *attributes)
 {
     struct thread *thread;
     struct process *process = process_of(key, &thread);
+    const struct file *file;
     if (process == NULL)
         return -ENOENT;
     attributes->uid = process->credentials.euid;
@@ -245,9 +246,10 @@ static int describe_process(uint64_t key, struct file_attributes *attributes)
     case KIND_FD_FOLDER: attributes->mode = S_IFDIR | 0500; break;
     case KIND_PROCESS_LINK: attributes->mode = S_IFLNK | 0777; break;
     case KIND_FD:
-        if (descriptor_file(process, (int)number_of(key)) == NULL)
+        file = descriptor_file(process, (int)number_of(key));
+        if (file == NULL)
             return -ENOENT;
-        attributes->mode = S_IFLNK | 0700;
+        attributes->mode = S_IFLNK | 0100 | (file_may_read(file) ? 0400 : 0) | (file_may_write(file) ? 0200 : 0);
         attributes->size = 64;
         break;
     default:

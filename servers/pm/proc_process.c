@@ -255,6 +255,11 @@ static const char *const limit_names[16] = {
     "Max nice priority", "Max realtime priority", "Max realtime timeout",
 };
 
+static const char *const limit_units[16] = {
+    "seconds", "bytes", "bytes", "bytes", "bytes", "bytes", "processes", "files", "bytes",
+    "bytes", "locks", "signals", "bytes", "", "", "us",
+};
+
 static void print_limit(uint64_t value, FILE *out)
 {
     if (value == UINT64_MAX)
@@ -271,7 +276,7 @@ static int print_limits(struct process *process, struct thread *thread, FILE *ou
         fprintf(out, "%-25s ", limit_names[i]);
         print_limit(process->limits[i].current, out);
         print_limit(process->limits[i].most, out);
-        fprintf(out, "\n");
+        fprintf(out, "%-10s\n", limit_units[i]);
     }
     return 0;
 }

@@ -247,7 +247,7 @@ class Command(gdb.Command):
         try:
             self.show(words.strip())
         except gdb.MemoryError as error:
-            raise gdb.GdbError(f'the structures cannot be read: {error}')
+            raise gdb.GdbError(f'the structures cannot be read (has the site booted?): {error}')
 
 
 def show_actors(words):

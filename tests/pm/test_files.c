@@ -345,6 +345,15 @@ Test(files, proc_tells_of_processes_and_the_site)
     int64_t fd = open_file(&program, "/file", O_CREAT | O_RDWR, 0644);
     snprintf(link, sizeof link, "/proc/self/fd/%lld", (long long)fd);
     cr_expect_eq(fake_call(&program, SYS_readlink, text(&program, link), DATA, 64), 5);
+    struct stat stat;
+    cr_expect_eq(fake_call(&program, SYS_lstat, text(&program, link), PLAY), 0);
+    fake_get(&program, PLAY, &stat, sizeof stat);
+    cr_expect_eq(stat.st_mode, S_IFLNK | 0700);
+    int64_t reader = open_file(&program, "/file", O_RDONLY, 0);
+    snprintf(link, sizeof link, "/proc/self/fd/%lld", (long long)reader);
+    cr_expect_eq(fake_call(&program, SYS_lstat, text(&program, link), PLAY), 0);
+    fake_get(&program, PLAY, &stat, sizeof stat);
+    cr_expect_eq(stat.st_mode, S_IFLNK | 0500);
     write_text(&program, fd, "through proc");
     cr_expect_str_eq(read_text(&program, open_file(&program, link, O_RDONLY, 0)), "through proc");
 }

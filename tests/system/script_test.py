@@ -35,6 +35,11 @@ def the_whole_script_prints_the_same():
 
 
 @check
+def more_uses_print_the_same():
+    compare(open(os.path.join(os.path.dirname(os.path.realpath(__file__)), 'uses.sh')).read() + '\nexit 0\n')
+
+
+@check
 def it_prints_the_same_on_one_cpu():
     compare(SCRIPT, prefix=['taskset', '-c', '0'])
 
