@@ -3,7 +3,7 @@
 import difflib
 import os
 
-from harness import Failure, check, expect, inside, main, on_host
+from harness import Failure, applet_folder, check, expect, inside, main, on_host
 
 SCRIPT = open(os.path.join(os.path.dirname(os.path.realpath(__file__)), 'script.sh')).read()
 
@@ -19,7 +19,10 @@ def compare(script, **how):
     if there.out != here.out:
         lines = [result.out.decode(errors='replace').splitlines() for result in (here, there)]
         raise Failure('\n'.join(difflib.unified_diff(*lines, 'host', 'inside', lineterm='', n=1)))
-    expect(there.err, here.err, 'standard error')
+    errors = here.err.replace(os.path.join(applet_folder(), 'sh').encode(), b'sh')  # as the shell is called
+    if there.err != errors:
+        lines = [text.decode(errors='replace').splitlines() for text in (errors, there.err)]
+        raise Failure('\n'.join(difflib.unified_diff(*lines, 'host, errors', 'inside', lineterm='', n=0)))
     expect(there.status, here.status, 'status')
 
 
