@@ -205,7 +205,7 @@ void process_kill(struct process *process, int reason, const char *words)
     if (process->state == PROCESS_FREE || process->state == PROCESS_DYING || process->state == PROCESS_ASKED)
         return;
     if (reason != HOST_DEAD_DESTROYED)
-        host_log(1, "machine: process %d ends: %s", process->pid, words);
+        host_log(reason == HOST_DEAD_HOSTILE ? 0 : 1, "machine: process %d ends: %s", process->pid, words);
     if (process->state == PROCESS_BORN)
         machine.births--;
     leave_reserve(process);
