@@ -7,24 +7,37 @@ import signal
 import subprocess
 import time
 
-from harness import Failure, Site, Skip, check, comm, descendants, expect, main
+from harness import Failure, Site, Skip, add_check, check, comm, descendants, expect, expect_match, main
 
 # Prints a number every tenth of a second; what comes shows that the site goes on.
 TICKING = 'i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
 
 
-def ticking(**how):
-    return Site('sh', '-c', TICKING, stdin=subprocess.DEVNULL, options=['--name', 'ticking'], **how)
+PLACES = {'': [], ', all servers being user actors': ['--place', 'all=user']}
+
+
+def ticking(place='', **how):
+    return Site('sh', '-c', TICKING, stdin=subprocess.DEVNULL, options=['--name', 'ticking', *PLACES[place]], **how)
 
 
 def family(site):
-    """The host processes of the site, by what they are; without the command's short-lived ones."""
+    """The host processes of the site, by what they are; but for the short-lived ones of the command. A spare may be one of those meanwhile."""
     site.line()
     found = {'nucleus': site.process.pid, **site.actors()}
-    for pid in descendants(site.process.pid):
-        if pid not in found.values() and comm(pid) != 'chorus-actor':
-            found[f'{comm(pid)} (zygote)'] = pid
+    zygote, *others = descendants(site.process.pid)[1:]
+    found['zygote'] = zygote
+    spares = [pid for pid in others if pid not in found.values()]
+    for number, pid in enumerate(spares[:2], 1):
+        found[f'spare {number}'] = pid
+    if len(found) < 6:
+        raise Failure(f'processes are missing: {found}')
     return {name: pid for name, pid in found.items() if name not in ('sleep', 'exe')}
+
+
+def check_in_each_place(function):
+    for place in PLACES:
+        add_check(function.__name__.replace('_', ' ') + place, lambda place=place: function(place))
+    return function
 
 
 def expect_to_go_on(site, what):
@@ -38,37 +51,47 @@ def expect_to_go_on(site, what):
             raise Failure(f'the site does not go on after {what}; its log: {site.log()}')
 
 
-@check
-def each_process_can_be_stopped_and_continued():
-    with ticking() as site:
+@check_in_each_place
+def each_process_can_be_stopped_and_continued(place):
+    """Shortly, and for longer than anybody waits for an answer of it."""
+    with ticking(place) as site:
         for name, pid in family(site).items():
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.2)
-            os.kill(pid, signal.SIGCONT)
-            expect_to_go_on(site, f'SIGSTOP and SIGCONT of {name}')
+            for seconds in (0.05, 1.5):
+                signal_if_there(pid, signal.SIGSTOP)
+                time.sleep(seconds)
+                signal_if_there(pid, signal.SIGCONT)
+                expect_to_go_on(site, f'SIGSTOP and SIGCONT of {name}')
 
 
-@check
-def all_processes_can_be_stopped_and_continued_together():
-    with ticking() as site:
+def signal_if_there(pid, number):
+    """A spare may have served and gone meanwhile."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+@check_in_each_place
+def all_processes_can_be_stopped_and_continued_together(place):
+    with ticking(place) as site:
         members = family(site).values()
         for pid in members:
-            os.kill(pid, signal.SIGSTOP)
+            signal_if_there(pid, signal.SIGSTOP)
         time.sleep(0.5)
         for pid in members:
-            os.kill(pid, signal.SIGCONT)
+            signal_if_there(pid, signal.SIGCONT)
         expect_to_go_on(site, 'SIGSTOP and SIGCONT of all')
 
 
-@check
-def each_process_can_be_looked_at_by_gdb():
+@check_in_each_place
+def each_process_can_be_looked_at_by_gdb(place):
     if is_filtered():
         raise Skip('ptrace is refused here, as in a container')
-    with ticking() as site:
+    with ticking(place) as site:
         for name, pid in family(site).items():
             done = subprocess.run(['gdb', '-q', '-nx', '-batch', '-p', str(pid), '-ex', 'bt 1'],
                                   stdin=subprocess.DEVNULL, capture_output=True, text=True)
-            if not re.search(r'^#0 ', done.stdout, re.MULTILINE):
+            if not re.search(r'^#0 ', done.stdout, re.MULTILINE) and not name.startswith('spare'):
                 raise Failure(f'gdb on {name}: {done.stdout} {done.stderr}')
             expect_to_go_on(site, f'gdb on {name}')
 
@@ -77,21 +100,32 @@ def is_filtered():
     return re.search(r'^Seccomp:\t2', open('/proc/self/status').read(), re.MULTILINE)
 
 
-@check
-def each_process_can_be_killed_and_the_site_goes_on_or_ends_with_a_message():
-    with ticking() as site:
+# What is said when the site ends for the death of one of its processes.
+LAST_WORDS = {'zygote': 'the process that makes actors was killed; the site ended', 'dm': 'dm died; the site ends', 'pm': 'pm died; the site ends',
+              'om': r'actor om \(.*its host process was killed'}
+
+
+@check_in_each_place
+def each_process_can_be_killed_and_the_site_goes_on_or_ends_with_a_message(place):
+    with ticking(place) as site:
         names = list(family(site))
     for name in names:
-        with ticking(clean=False) as site:
-            os.kill(family(site)[name], signal.SIGKILL)
+        with ticking(place, clean=False, stderr=subprocess.PIPE) as site:
+            signal_if_there(family(site)[name], signal.SIGKILL)
             try:
                 site.process.wait(5)
             except subprocess.TimeoutExpired:
                 expect_to_go_on(site, f'kill -9 of {name}')
                 site.process.terminate()
+                site.finish()
+                continue
             result = site.finish()
-            if name != 'nucleus' and not (result.log + result.err.decode()).strip():
-                raise Failure(f'after kill -9 of {name} the site ended without a word')
+            if name == 'sh':
+                expect(result.status, 137, 'the status when the command was killed')
+            elif name not in LAST_WORDS:
+                expect(name, 'nucleus', f'the site ended with {result.status}; what was killed')
+            else:
+                expect_match(LAST_WORDS[name], result.err + result.log.encode(), f'what is said after kill -9 of {name}')
 
 
 @check
