@@ -28,6 +28,8 @@ for name, words, options in [
         ('threads agree', ['threads'], ()),
         ('threads agree in a static position-independent program', ['threads_pie'], ()),
         ('threads agree on one CPU', ['threads'], ['--cpus', '1']),
+        ('memory with more holes than the host allows mappings', ['pieces', 'holes', '70000'], ['--memory', '1G']),
+        ('memory in nearly as many pieces as the host allows', ['pieces', 'protect', '30000'], ['--memory', '512M']),
         ('the clocks agree', ['clocks'], ()),
         ('the clocks agree on one CPU', ['clocks'], ['--cpus', '1']),
         ('signals arrive', ['signals'], ()),
