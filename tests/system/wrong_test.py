@@ -285,16 +285,21 @@ def answer(site, command):
     """What the shell in the site writes for it."""
     site.process.stdin.write(command.encode() + b'\necho end of it\n')
     lines = []
-    while (line := site.line(10)) != b'end of it\n':
-        if line == b'':
-            raise Failure(f'the site ended at {command}')
-        lines.append(line.decode())
+    try:
+        while (line := site.line(10)) != b'end of it\n':
+            if line == b'':
+                raise Failure('the site ended')
+            lines.append(line.decode())
+    except Failure as failure:
+        raise Failure(f'{command}: {failure}')
     return ''.join(lines)
 
 
 def expect_a_usable_shell_beside_a_stopped_disk(*options):
     image, digest_of_big = image_with_cold_files()
     with Site('sh', options=['--root', image, '--name', 'stuck', *options]) as site:
+        # Who changes files needs blocks of metadata: so those are changed that were changed before.
+        answer(site, 'cd /root/warm; for i in sum names synced; do echo something >$i; : >$i; done; cd; sync')
         before = [answer(site, command) for command in NEEDS_NO_DISK]
         answer(site, 'ls -l /root >/dev/null; ls /root/warm; md5sum </etc/passwd; sync')
         disk = next(pid for name, pid in site.actors().items() if name.startswith('disk'))
@@ -311,7 +316,7 @@ def expect_a_usable_shell_beside_a_stopped_disk(*options):
                 expect(answer(site, command), wanted, f'{command} beside a stopped disk')
             time.sleep(2)
         expect(answer(site, 'kill -9 $reader; wait $reader; echo $?'), '137\n', 'status of the reader')
-        expect(answer(site, 'ls /root/warm'), 'names\nsum\n', 'what is done without the disk')
+        expect(answer(site, 'cat /root/warm/*'), '', 'what is done without the disk')
         os.kill(disk, signal.SIGCONT)
         expect(answer(site, 'wait $sum $sync; wait; cut -c-32 /root/warm/sum; cat /root/warm/synced'), f'{digest_of_big}\nsynced\n')
         expect(answer(site, 'sort /root/warm/names | uniq -c | tr -s " "'), f' {LOOKERS} file\n')
