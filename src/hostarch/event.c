@@ -325,10 +325,20 @@ static void bind_to(int host_cpu)
         self.bound = host_cpu;
 }
 
-/* Has the Nucleus no CPU of its own, but this one, which user threads run on? */
+/* What they do when they have posted depends on it (layout.h). */
+static void tell_stubs(uint32_t what)
+{
+    if (machine.words[0] != what)
+        __atomic_store_n(&machine.words[0], what, __ATOMIC_SEQ_CST);
+}
+
+/* Has the Nucleus no CPU of its own, but this one, which a user thread is about to run on? That thread may take it at once. */
 bool event_is_on(int host_cpu)
 {
-    return self.bound == host_cpu || (self.bound < 0 && sched_getcpu() == host_cpu);
+    bool here = self.bound == host_cpu || (self.bound < 0 && sched_getcpu() == host_cpu);
+    if (here)
+        tell_stubs(NUCLEUS_AWAKE + (uint32_t)host_cpu);
+    return here;
 }
 
 /* The host CPU of an idle user CPU that no running one shares; -1: none. */
@@ -431,14 +441,14 @@ static void sleep_until(uint32_t post_word, int64_t until)
     int running = running_count(&host_cpu);
     bind_to(running == 1 ? host_cpu : -1);
     struct futex_waitv waits[WAITV_MAX];
-    __atomic_store_n(&machine.words[0], running > 0 ? NUCLEUS_NEEDS_CPU : NUCLEUS_ASLEEP, __ATOMIC_SEQ_CST);
+    tell_stubs(running > 0 ? NUCLEUS_NEEDS_CPU : NUCLEUS_ASLEEP);
     unsigned count = words_to_wait_on(waits, post_word);
     int64_t from = host_time();
     struct timespec deadline;
     deadline_of_host(until - from, &deadline);
     counts.sleeps++;
     long woken = syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
-    __atomic_store_n(&machine.words[0], 0, __ATOMIC_SEQ_CST);
+    tell_stubs(NUCLEUS_AWAKE + (uint32_t)(self.bound >= 0 ? self.bound : sched_getcpu()));
     if (woken >= 0)
         note_empty_wake(&waits[woken]);
     self.shorts = host_time() - from < SHORT_SLEEP ? self.shorts + 1 : 0;
@@ -491,6 +501,7 @@ void host_wait(struct host_event *event, int64_t deadline)
             began = now;
         if (own >= 0 && now - began < NUCLEUS_SPIN_NS) {
             bind_to(own);
+            tell_stubs(0);
             counts.spins++;
             continue;
         }

@@ -111,6 +111,7 @@
 #define ARG_REPORT 0x38
 #define ARG_REPORTED 0x40 /* u32 */
 #define ARG_SECRET 0x48   /* u64 */
+#define ARG_AWAKE 0x50    /* u32: what the Nucleus's word is when it is awake on this stub's CPU */
 
 /* Commands, the low bits of a stub's word. */
 #define COMMAND_MASK 7
@@ -131,6 +132,7 @@
  * Two in one bed do no harm: who is woken for another looks at its word and sleeps again. */
 #define NUCLEUS_ASLEEP 1
 #define NUCLEUS_NEEDS_CPU 2
+#define NUCLEUS_AWAKE 3 /* and the host CPU's number: it is awake there, but has no CPU of its own. A stub on that CPU sleeps at once, without a wake */
 #define WORD_LINE 64
 #define BEDS 0x1000
 #define BED_BITS 16 /* words of 4 bytes */

@@ -68,6 +68,7 @@ static void prepare(struct process *process)
         stub->sent = stub->streak = 0;
         stub->used = false;
         arg_write(stub, ARG_WORD, stub->word_address);
+        arg_write32(stub, ARG_AWAKE, NUCLEUS_AWAKE + (uint32_t)machine.cpu[stub->index].host_cpu);
         arg_write32(stub, ARG_SPIN, machine.cpus > 1 ? STUB_SPIN : 1);
         arg_write(stub, ARG_AGENT, process->agent_word_address);
         arg_write(stub, ARG_REPORT, process->report_address);

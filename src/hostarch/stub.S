@@ -134,9 +134,14 @@ sleep:
         lea     2b(%rip), %r15
         jmp     futex_wait
 wake_nucleus:
+        mov     WORDS(%rip), %edx
+        cmp     ARG_AWAKE(%r13), %edx
+        je      sleep                   # it goes on when this CPU is free
+        cmp     $NUCLEUS_AWAKE, %edx
+        jae     spin
         lea     spin(%rip), %r15
         lea     sleep(%rip), %rax
-        cmpl    $NUCLEUS_NEEDS_CPU, WORDS(%rip)
+        cmp     $NUCLEUS_NEEDS_CPU, %edx
         cmove   %rax, %r15              # it wants this very CPU
         lea     BOX_REQUEST(%rbx), %rdi
         jmp     futex_wake
