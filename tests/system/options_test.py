@@ -150,6 +150,7 @@ def top_shows_rates():
     with Site('sh', '-c', 'while :; do echo x; done >/dev/null',
               options=['--name', 'busy']) as site:
         site.wait_until_up()
+        wait_until(lambda: b'\nsh ' in chorus('ps', '--name', 'busy').out, 'the shell')
         output = chorus('top', '--name', 'busy', '--count', '2').good().decode()
         busy = re.findall(r'^sh .* ([\d.]+) +\d+ +\d+$', output, re.MULTILINE)
         if not busy or float(busy[-1]) < 10:
