@@ -7,6 +7,7 @@
  *     stack    recurses without end                          exit     ends of itself, after many calls
  *     error    makes a call that is refused, and waits     wait     waits: somebody looks at it
  *     error-then-exit  ends after that                        storm    ends after very many calls
+ *     last     ends when all others are gone
  */
 #include <chorus.h>
 #include <pthread.h>
@@ -57,6 +58,14 @@ static void call_often(int times)
     exit(0);
 }
 
+static void outlive_all(void)
+{
+    KnActorStat stat;
+    while (actorStat(1, &stat) == K_OK)
+        threadDelay(1000000);
+    exit(0);
+}
+
 __attribute__((noinline)) static void die_of(const char *what)
 {
     if (strcmp(what, "fault") == 0)
@@ -81,6 +90,8 @@ __attribute__((noinline)) static void die_of(const char *what)
         call_often(1000);
     else if (strcmp(what, "storm") == 0)
         call_often(1000000);
+    else if (strcmp(what, "last") == 0)
+        outlive_all();
     else if (strcmp(what, "error-then-exit") == 0)
         exit(0);
     else
