@@ -173,7 +173,7 @@ static struct io_ring *ring_of(const struct disk_image *image)
     int descriptors[2];
     unsigned count = disk_image_descriptors(image, descriptors);
     struct io_ring *ring = io_ring_create(site.bus, descriptors, count);
-    host_log(1, "disks: what would wait goes by %s", ring != NULL ? "io_uring" : "a pool of threads (the host allows no io_uring)");
+    host_log(1, "disks: reads that would wait go by %s", ring != NULL ? "io_uring" : "a pool of threads (the host allows no io_uring)");
     return ring;
 }
 

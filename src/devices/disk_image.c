@@ -254,58 +254,44 @@ static int64_t whole_sectors(int64_t bytes)
 
 #define PIECES_MAX 192
 
-int disk_image_part(struct disk_image *image, bool write, uint64_t offset, const struct iovec *pieces,
-                    unsigned count, struct iovec *ret_part, unsigned *ret_count)
+int disk_image_read_part(const struct disk_image *image, uint64_t offset, const struct iovec *pieces, unsigned count,
+                         struct iovec *ret_part, unsigned *ret_count)
 {
-    uint64_t length = total_of(pieces, count);
-    int file = image->in_layer != NULL ? image->layer : image->file;
+    uint64_t length;
+    int file = newest(image, offset, total_of(pieces, count), &length);
 
-    if (write && disk_image_read_only(image))
-        return -EROFS;
-    if (!write)
-        file = newest(image, offset, length, &length);
     *ret_count = shorten(ret_part, pieces, count, length);
     return file;
 }
 
-int64_t disk_image_part_done(struct disk_image *image, bool write, uint64_t offset, int64_t result)
+int64_t disk_image_read_done(int64_t result)
 {
-    result = whole_sectors(result);
-    if (write && result > 0 && image->in_layer != NULL)
-        layer_has(image, offset, (uint64_t)result);
-    return result;
-}
-
-static int64_t transfer_part(struct disk_image *image, bool write, uint64_t offset,
-                             const struct iovec *pieces, unsigned count, bool may_wait)
-{
-    struct iovec part[PIECES_MAX];
-
-    if (count > PIECES_MAX)
-        return -EINVAL;
-    int file = disk_image_part(image, write, offset, pieces, count, part, &count);
-    if (file < 0)
-        return file;
-    bool *nowait = write ? &image->nowait_write : &image->nowait_read;
-    return disk_image_part_done(image, write, offset,
-                                transfer(file, offset, part, count, write, may_wait, nowait));
+    return whole_sectors(result);
 }
 
 int64_t disk_image_read(struct disk_image *image, uint64_t offset, const struct iovec *pieces,
                         unsigned count, bool may_wait)
 {
-    return transfer_part(image, false, offset, pieces, count, may_wait);
+    struct iovec part[PIECES_MAX];
+
+    if (count > PIECES_MAX)
+        return -EINVAL;
+    int file = disk_image_read_part(image, offset, pieces, count, part, &count);
+    return whole_sectors(transfer(file, offset, part, count, false, may_wait,
+                                  &image->nowait_read));
 }
 
 int64_t disk_image_write(struct disk_image *image, uint64_t offset, const struct iovec *pieces,
                          unsigned count, bool may_wait)
 {
-    return transfer_part(image, true, offset, pieces, count, may_wait);
-}
-
-int disk_image_sync_descriptor(const struct disk_image *image)
-{
-    return image->mode == DISK_IMAGE_WRITABLE ? image->file : -1;   /* what will be thrown away need not be kept */
+    if (disk_image_read_only(image))
+        return -EROFS;
+    int file = image->in_layer != NULL ? image->layer : image->file;
+    int64_t bytes = whole_sectors(transfer(file, offset, pieces, count, true, may_wait,
+                                           &image->nowait_write));
+    if (bytes > 0 && image->in_layer != NULL)
+        layer_has(image, offset, (uint64_t)bytes);
+    return bytes;
 }
 
 unsigned disk_image_descriptors(const struct disk_image *image, int descriptors[2])
@@ -317,9 +303,9 @@ unsigned disk_image_descriptors(const struct disk_image *image, int descriptors[
 
 int disk_image_flush(struct disk_image *image)
 {
-    int file = disk_image_sync_descriptor(image);
-
-    return file >= 0 && fdatasync(file) < 0 ? -errno : 0;
+    if (image->mode != DISK_IMAGE_WRITABLE)
+        return 0;                               /* what will be thrown away need not be kept */
+    return fdatasync(image->file) < 0 ? -errno : 0;
 }
 
 static int zero_by_writing(struct disk_image *image, uint64_t offset, uint64_t length)

@@ -38,14 +38,12 @@ int64_t disk_image_read(struct disk_image *image, uint64_t offset, const struct 
 int64_t disk_image_write(struct disk_image *image, uint64_t offset, const struct iovec *pieces,
                          unsigned count, bool may_wait);
 
-/* For who transfers by other means (the I/O ring): where the first part of such a transfer goes. `pieces` are shortened to
- * that part in `ret_part` (room for `count`). Returns the descriptor, or an error made negative. */
-int disk_image_part(struct disk_image *image, bool write, uint64_t offset, const struct iovec *pieces,
-                    unsigned count, struct iovec *ret_part, unsigned *ret_count);
-/* It was done, with that result: what disk_image_read or disk_image_write would have returned. */
-int64_t disk_image_part_done(struct disk_image *image, bool write, uint64_t offset, int64_t result);
-/* What is to be synchronized; -1: nothing need be. */
-int disk_image_sync_descriptor(const struct disk_image *image);
+/* For who reads by other means (the I/O ring): where the first part of such a read comes from. `pieces` are shortened to that
+ * part in `ret_part` (room for `count`). Returns the descriptor. */
+int disk_image_read_part(const struct disk_image *image, uint64_t offset, const struct iovec *pieces, unsigned count,
+                         struct iovec *ret_part, unsigned *ret_count);
+/* It was done, with that result of the host: what disk_image_read would have returned. */
+int64_t disk_image_read_done(int64_t result);
 /* The descriptors of the image, at most two; returns how many. */
 unsigned disk_image_descriptors(const struct disk_image *image, int descriptors[2]);
 

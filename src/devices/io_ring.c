@@ -38,8 +38,6 @@ static int restrict_ring(struct io_ring *ring)
 {
     struct io_uring_restriction list[] = {
         allow_operation(IORING_OP_READV),
-        allow_operation(IORING_OP_WRITEV),
-        allow_operation(IORING_OP_FSYNC),
         { .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE },
         { .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
     };
@@ -51,11 +49,11 @@ static void reap(struct io_ring *ring)
     struct io_uring_cqe *cqe;
 
     while (io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
-        struct io_ring_transfer *transfer = io_uring_cqe_get_data(cqe);
+        struct io_ring_read *read = io_uring_cqe_get_data(cqe);
         int64_t result = cqe->res;
         io_uring_cqe_seen(&ring->uring, cqe);
         ring->under_way--;
-        transfer->done(transfer, result);
+        read->done(read, result);
     }
 }
 
@@ -122,7 +120,7 @@ void io_ring_destroy(struct io_ring *ring)
     free(ring);
 }
 
-/* ---- transfers ---- */
+/* ---- reading ---- */
 
 static int file_of(const struct io_ring *ring, int descriptor)
 {
@@ -130,22 +128,6 @@ static int file_of(const struct io_ring *ring, int descriptor)
         if (ring->files[i] == descriptor)
             return (int)i;
     return -1;
-}
-
-static void prepare(struct io_uring_sqe *sqe, const struct io_ring_transfer *transfer, int file)
-{
-    switch (transfer->kind) {
-    case IO_RING_READ:
-        io_uring_prep_readv(sqe, file, transfer->pieces, transfer->count, transfer->offset);
-        break;
-    case IO_RING_WRITE:
-        io_uring_prep_writev(sqe, file, transfer->pieces, transfer->count, transfer->offset);
-        break;
-    case IO_RING_SYNC:
-        io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
-        break;
-    }
-    sqe->flags |= IOSQE_FIXED_FILE;
 }
 
 /* The host takes what is in the queue; it may have no memory for it now, and is asked again later. */
@@ -170,17 +152,18 @@ static void again(struct bus_completion *completion)
 }
 
 /* No more under way than there is room for completions: none is ever lost. */
-bool io_ring_submit(struct io_ring *ring, struct io_ring_transfer *transfer)
+bool io_ring_submit(struct io_ring *ring, struct io_ring_read *read)
 {
-    int file = file_of(ring, transfer->descriptor);
+    int file = file_of(ring, read->descriptor);
 
     if (file < 0 || ring->under_way >= *ring->uring.cq.kring_entries)
         return false;
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
     if (sqe == NULL)
         return false;
-    prepare(sqe, transfer, file);
-    io_uring_sqe_set_data(sqe, transfer);
+    io_uring_prep_readv(sqe, file, read->pieces, read->count, read->offset);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    io_uring_sqe_set_data(sqe, read);
     ring->under_way++;
     ring->submitted++;
     push(ring);

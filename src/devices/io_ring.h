@@ -1,8 +1,9 @@
-/* The I/O ring: the host's io_uring, for transfers of disks that would wait.
+/* The I/O ring: the host's io_uring, for reads of disks that would wait.
  *
  * Used where the host allows it, and never needed: without it the I/O pool does the same work. The filter of the nucleus process does
- * not see what a ring is asked to do, so the ring itself is restricted, before anything of an actor runs: reads, writes and syncs, of the
- * files given at its making, and no more. Nucleus thread only.
+ * not see what a ring is asked to do, so the ring itself is restricted, before anything of an actor runs: reads of the files given at
+ * its making, and no more. Writes and syncs stay with the pool: most file systems of the host would have threads of the ring do them, which
+ * then wake every five seconds for ever. Nucleus thread only.
  */
 #ifndef DEVICES_IO_RING_H
 #define DEVICES_IO_RING_H
@@ -15,16 +16,13 @@
 
 struct io_ring;
 
-enum io_ring_kind { IO_RING_READ, IO_RING_WRITE, IO_RING_SYNC };
-
-/* One transfer. Its memory and its pieces stay until `done` was called. */
-struct io_ring_transfer {
-    enum io_ring_kind kind;
+/* One read. Its memory and its pieces stay until `done` was called. */
+struct io_ring_read {
     int descriptor;                     /* one of the ring's files */
-    uint64_t offset;                    /* bytes; not of a sync */
+    uint64_t offset;                    /* bytes */
     const struct iovec *pieces;
     unsigned count;
-    void (*done)(struct io_ring_transfer *transfer, int64_t result);    /* bytes, or an error made negative */
+    void (*done)(struct io_ring_read *read, int64_t result);    /* bytes, or an error made negative */
 };
 
 /* NULL: the host does not allow it, or one of its files. Completions arrive by the bus. */
@@ -32,9 +30,9 @@ struct io_ring *io_ring_create(struct bus *bus, const int *descriptors, unsigned
 void io_ring_destroy(struct io_ring *ring);     /* NULL does nothing; waits for what is under way */
 
 /* False: the ring is full, or the descriptor is not its. */
-bool io_ring_submit(struct io_ring *ring, struct io_ring_transfer *transfer);
+bool io_ring_submit(struct io_ring *ring, struct io_ring_read *read);
 
-/* Transfers submitted so far, for people and tests. */
+/* Reads submitted so far, for people and tests. */
 uint64_t io_ring_count(const struct io_ring *ring);
 
 #endif

@@ -1,8 +1,9 @@
 /* virtio-blk: see virtio_blk.h.
  *
  * A request is parsed once, into ours. `request_step` does what is left of it, without waiting or
- * with; so the Nucleus thread begins it. Where it would wait the ring makes the next transfer, and the
- * Nucleus thread goes on after that; or, without a ring, a pool thread goes on where it had to stop.
+ * with; so the Nucleus thread begins it. Where a read would wait the ring makes the next part of it, and
+ * the Nucleus thread goes on after that; for all else, or without a ring, a pool thread goes on where it
+ * had to stop.
  */
 #include "virtio_blk.h"
 
@@ -27,8 +28,8 @@ struct blk_request {
     unsigned ranges;
     struct virtio_blk_range range[RANGES_MAX];
     bool working;                           /* with the pool */
-    struct io_ring_transfer transfer;
-    struct iovec *pieces;                   /* of the transfer, while the ring has it */
+    struct io_ring_read read;
+    struct iovec *pieces;                   /* of the read, while the ring has it */
     uint8_t status;
 };
 
@@ -190,9 +191,7 @@ static bool request_step(struct blk_request *request, bool may_wait)
         error = id_step(request);
         break;
     case VIRTIO_BLK_FLUSH:
-        error = may_wait || disk_image_sync_descriptor(request->blk->image) < 0
-                    ? disk_image_flush(request->blk->image)
-                    : -EAGAIN;
+        error = may_wait ? disk_image_flush(request->blk->image) : -EAGAIN;
         break;
     default:
         error = may_wait ? ranges_step(request) : -EAGAIN;
@@ -294,12 +293,11 @@ static void request_go_on(struct blk_request *request)
         request_to_pool(request);
 }
 
-/* The ring has made the transfer, or cannot now; the pool can. */
-static void ring_done(struct io_ring_transfer *transfer, int64_t result)
+/* The ring has read, or cannot now; the pool can. */
+static void ring_done(struct io_ring_read *read, int64_t result)
 {
-    struct blk_request *request = (struct blk_request *)((char *)transfer
-                                                         - offsetof(struct blk_request, transfer));
-    bool write = transfer->kind == IO_RING_WRITE;
+    struct blk_request *request = (struct blk_request *)((char *)read
+                                                         - offsetof(struct blk_request, read));
 
     free(request->pieces);
     request->pieces = NULL;
@@ -307,10 +305,9 @@ static void ring_done(struct io_ring_transfer *transfer, int64_t result)
         request_to_pool(request);
         return;
     }
-    if (transfer->kind != IO_RING_SYNC)
-        result = disk_image_part_done(request->blk->image, write, transfer->offset, result);
-    if (result < 0 || transfer->kind == IO_RING_SYNC) {
-        request->status = result < 0 ? VIRTIO_BLK_IOERR : VIRTIO_BLK_OK;
+    result = disk_image_read_done(result);
+    if (result < 0) {
+        request->status = VIRTIO_BLK_IOERR;
         request_answer(request);
         return;
     }
@@ -318,38 +315,28 @@ static void ring_done(struct io_ring_transfer *transfer, int64_t result)
     request_go_on(request);
 }
 
-/* Fill in the transfer that comes next; false: this is nothing for the ring. */
-static bool transfer_prepare(struct blk_request *request)
+/* Fill in the read that comes next; false: no memory. */
+static bool read_prepare(struct blk_request *request)
 {
-    struct io_ring_transfer *transfer = &request->transfer;
-    struct disk_image *image = request->blk->image;
+    struct io_ring_read *read = &request->read;
     struct iovec pieces[VIRTIO_SPANS_MAX];
-    bool write = request->type == VIRTIO_BLK_OUT;
-
-    *transfer = (struct io_ring_transfer){ .done = ring_done };
-    if (request->type == VIRTIO_BLK_FLUSH) {
-        transfer->kind = IO_RING_SYNC;
-        transfer->descriptor = disk_image_sync_descriptor(image);
-        return transfer->descriptor >= 0;
-    }
-    if (request->type != VIRTIO_BLK_IN && !write)
-        return false;
     unsigned count = pieces_left(request, pieces);
+
     request->pieces = malloc(count * sizeof *pieces);
     if (request->pieces == NULL)
         return false;
-    transfer->kind = write ? IO_RING_WRITE : IO_RING_READ;
-    transfer->offset = request->offset + request->done;
-    transfer->pieces = request->pieces;
-    transfer->descriptor = disk_image_part(image, write, transfer->offset, pieces, count,
-                                           request->pieces, &transfer->count);
-    return transfer->descriptor >= 0;
+    *read = (struct io_ring_read){ .offset = request->offset + request->done,
+                                   .pieces = request->pieces, .done = ring_done };
+    read->descriptor = disk_image_read_part(request->blk->image, read->offset, pieces, count,
+                                            request->pieces, &read->count);
+    return true;
 }
 
 static bool request_to_ring(struct blk_request *request)
 {
-    if (request->blk->ring != NULL && transfer_prepare(request)
-        && io_ring_submit(request->blk->ring, &request->transfer))
+    if (request->blk->ring == NULL || request->type != VIRTIO_BLK_IN)
+        return false;
+    if (read_prepare(request) && io_ring_submit(request->blk->ring, &request->read))
         return true;
     free(request->pieces);
     request->pieces = NULL;

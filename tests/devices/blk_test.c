@@ -253,14 +253,6 @@ static void expect_contents(uint64_t sector, unsigned count, int byte)
     }
 }
 
-Test(disk, what_must_wait_goes_by_the_ring_if_there_is_one)
-{
-    cr_assert_eq(request(VIRTIO_BLK_OUT, 3, 1024), VIRTIO_BLK_OK);
-    cr_assert_eq(request(VIRTIO_BLK_FLUSH, 0, 0), VIRTIO_BLK_OK);
-    if (ring != NULL)
-        cr_assert_geq(io_ring_count(ring), 1u);
-}
-
 Test(disk, a_read_beyond_the_end_is_an_error)
 {
     cr_assert_eq(request(VIRTIO_BLK_IN, SECTORS, 512), VIRTIO_BLK_IOERR);
