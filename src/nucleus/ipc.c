@@ -357,12 +357,9 @@ int64_t call_ipcCall(struct thread *thread)
 
 /* ---- receiving ---- */
 
-/* The current message stays with its port. */
-static int park(struct thread *thread)
+/* <message>, the current one of <thread>, stays with its port. */
+static int park(struct thread *thread, struct message *message)
 {
-    struct message *message = message_find(thread->current);
-    if (message == NULL)
-        return K_ENOMSG;
     bool is_call = (message->flags & K_HEAD_CALL) != 0;
     if (is_call && call_record_find(message->id) == NULL) {
         message_free(message); /* its caller is gone */
@@ -436,7 +433,7 @@ static void leave_current(struct thread *thread)
 {
     struct message *message = message_find(thread->current);
     bool stays = message != NULL && message->flags & K_HEAD_CALL && thread->ipc.desc.flags & K_MSG_PARK;
-    if (!stays || park(thread) != K_OK)
+    if (!stays || park(thread, message) != K_OK)
         message_drop_current(thread);
 }
 
@@ -640,13 +637,13 @@ int64_t call_ipcReplyReceive(struct thread *thread)
 
 int64_t call_ipcSave(struct thread *thread)
 {
-    KnMsgId id = thread->current;
-    if (id == 0)
+    struct message *message = message_find(thread->current);
+    if (message == NULL)
         return K_ENOMSG;
-    int status = call_out(thread, thread->call.arg[0], &id, sizeof id);
+    int status = call_out(thread, thread->call.arg[0], &message->id, sizeof message->id);
     if (status != K_OK)
         return status < 0 ? status : K_EINVAL;
-    return park(thread);
+    return park(thread, message);
 }
 
 int64_t call_ipcRestore(struct thread *thread)
