@@ -141,20 +141,24 @@ Test(machine, system_calls_of_other_kinds_are_told_apart)
     cr_assert_eq(event.trap.number, K_TRAP_ILLEGAL);
 }
 
+/* The <nth> time: on another CPU than before, for up to <looks> of a loop. Nothing but the preemption may come of it. */
+static void run_and_preempt(struct host_context *thread, int nth, int looks)
+{
+    int cpu = nth % host_cpu_count();
+    host_cpu_run(cpu, thread);
+    for (volatile int wait = nth * 37 % looks; wait > 0; wait--)
+        ;
+    host_cpu_preempt(cpu);
+    struct host_trap *trap = next_trap();
+    cr_assert_eq(trap->kind, HOST_TRAP_PREEMPTED, "trap %d number %lu at %lx", trap->kind, trap->number, trap->ip);
+}
+
 Test(machine, no_register_is_lost_by_preemptions)
 {
     struct user user;
     struct host_context *one = USER(&user, user_state, 1), *two = add_thread(&user, 0x77777777, 1);
-    int cpus = host_cpu_count();
-    for (int i = 0; i < 3000; i++) {
-        struct host_context *thread = i % 3 ? one : two;
-        host_cpu_run(i % cpus, thread);
-        for (volatile int wait = i * 37 % 4000; wait > 0; wait--)
-            ;
-        host_cpu_preempt(i % cpus);
-        struct host_trap *trap = next_trap();
-        cr_assert_eq(trap->kind, HOST_TRAP_PREEMPTED, "trap %d number %lu at %lx", trap->kind, trap->number, trap->ip);
-    }
+    for (int i = 0; i < 3000; i++)
+        run_and_preempt(i % 3 ? one : two, i, 4000);
     cr_assert_gt(data_of(&user)[0], 100u);
 }
 
@@ -527,16 +531,9 @@ Test(machine, a_system_call_is_answered_inside_the_actor_and_loses_nothing_by_pr
     struct host_context *thread = make_answered(&user, 39);
     const uint32_t numbers[] = {110, 39};
     const int64_t values[] = {55, 77};
-    int cpus = host_cpu_count();
     cr_assert_eq(host_space_answers(user.space, numbers, values, 2), K_OK);
-    for (int i = 0; i < 5000; i++) {
-        host_cpu_run(i % cpus, thread);
-        for (volatile int wait = i * 37 % 1000; wait > 0; wait--)
-            ;
-        host_cpu_preempt(i % cpus);
-        struct host_trap *trap = next_trap();
-        cr_assert_eq(trap->kind, HOST_TRAP_PREEMPTED, "trap %d number %lu at %lx", trap->kind, trap->number, trap->ip);
-    }
+    for (int i = 0; i < 5000; i++)
+        run_and_preempt(thread, i, 1000);
     cr_assert_gt(data_of(&user)[0], 10000u);
     cr_assert_eq(data_of(&user)[1], 77);
     cr_assert_eq(host_space_answers(user.space, NULL, NULL, 0), K_OK);
