@@ -148,19 +148,6 @@ static int share_or_copy(struct process *child, struct process *parent, uint64_t
     return space_fork(parent->space, &child->space);
 }
 
-static void undo(struct process *child)
-{
-    if (child->descriptors != NULL)
-        descriptor_table_release(child->descriptors, child);
-    if (child->space != NULL)
-        space_release(child->space);
-    child->descriptors = NULL;
-    child->space = NULL;
-    pid_t pid = child->pid;
-    process_discard(child);
-    pid_free(pid);
-}
-
 static void forget_child(struct call *call)
 {
     process_release((struct process *)call->scratch[0]);
@@ -186,7 +173,7 @@ static int64_t new_process(struct call *call, const struct birth *birth)
     error = share_or_copy(child, parent, birth->flags);
     struct thread *thread = error == 0 ? thread_new(child, pid) : NULL;
     if (thread == NULL) {
-        undo(child);
+        process_discard(child);
         return error != 0 ? error : -EAGAIN;
     }
     thread->where = THREAD_SERVED;
@@ -200,7 +187,7 @@ static int64_t new_process(struct call *call, const struct birth *birth)
         error = start_thread(call, birth, thread);
     if (error != 0) {
         thread_discard(thread);
-        undo(child);
+        process_discard(child);
         return error;
     }
     thread->where = THREAD_OUTSIDE;

@@ -200,8 +200,9 @@ static int open_first(struct call *call, bool stream, int fd, struct file **ret_
     struct process *process = call_process(call);
     if (stream)
         return device_open_first(process, streams[fd], fd == 0 ? O_RDONLY : O_WRONLY, ret_file);
-    if (open_path(call, AT_FDCWD, "/dev/hvc0", O_RDWR, 0, 0, ret_file) == 0)
-        return 0;
+    int error = open_path(call, AT_FDCWD, "/dev/hvc0", O_RDWR, 0, 0, ret_file);
+    if (error == 0 || error == -ENXIO) /* ENXIO: not there yet */
+        return error;
     return device_open_first(process, TTY_HVC, O_RDWR, ret_file);
 }
 
@@ -294,6 +295,39 @@ static void say_not_run(const struct command *command, const char *name, int err
     device_server_say(command->stream[2] ? TTY_STDERR : TTY_HVC, line);
 }
 
+static void decide_environment(struct command *command)
+{
+    environment_default(command, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+                                         "/sbin:/bin");
+    environment_default(command, "HOME", command->home);
+    environment_default(command, "USER", command->name);
+    environment_default(command, "LOGNAME", command->name);
+    environment_default(command, "SHELL", "/bin/sh");
+    environment_default(command, "TERM", "vt100");
+}
+
+/* Streams first: what goes wrong is said there. */
+static int prepare(struct process *process, struct call *call, struct command *command)
+{
+    int error = open_streams(call, command);
+    if (error != 0)
+        pm_log("the console cannot be opened: %s", strerror(-error));
+    error = decide_user(call, command);
+    if (error != 0) {
+        say_not_run(command, command->user, error);
+        return error;
+    }
+    decide_environment(command);
+    const char *folder = command->folder != NULL ? command->folder : command->home;
+    error = go_to(process, call, folder);
+    if (error != 0 && command->folder != NULL) {
+        say_not_run(command, folder, error);
+        return error;
+    }
+    process->credentials = command->credentials;
+    return 0;
+}
+
 static int start_command(struct command *command)
 {
     static char *shell[] = { (char *)"sh", (char *)"-l", NULL };
@@ -305,35 +339,19 @@ static int start_command(struct command *command)
     if (thread == NULL)
         return -ENOMEM;
     thread->where = THREAD_SERVED;
-    int error = decide_user(&thread->call, command);
+    int error = prepare(process, &thread->call, command);
+    thread_discard(thread);
     if (error != 0) {
-        say_not_run(command, command->user, error);
-        return error;
-    }
-    environment_default(command, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
-                                         "/sbin:/bin");
-    environment_default(command, "HOME", command->home);
-    environment_default(command, "USER", command->name);
-    environment_default(command, "LOGNAME", command->name);
-    environment_default(command, "SHELL", "/bin/sh");
-    environment_default(command, "TERM", "vt100");
-    const char *folder = command->folder != NULL ? command->folder : command->home;
-    error = go_to(process, &thread->call, folder);
-    if (error != 0 && command->folder != NULL) {
-        say_not_run(command, folder, error);
+        process_discard(process);
         return error;
     }
     if (command->argv[0] == NULL)
         command->argv = shell;
-    error = open_streams(&thread->call, command);
-    if (error != 0)
-        pm_log("the console cannot be opened: %s", strerror(-error));
-    thread_discard(thread);
-    process->credentials = command->credentials;
     init_watch(process->pid);
     error = run(process, command);
     if (error != 0) {
         say_not_run(command, command->argv[0], error);
+        process_discard(process);
         end_status = error == -ENOENT ? NOT_FOUND : NOT_RUN;
     }
     return error;

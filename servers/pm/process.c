@@ -285,6 +285,12 @@ static void process_forget(struct process *process)
 
 void process_discard(struct process *process)
 {
+    if (process->descriptors != NULL)
+        descriptor_table_release(process->descriptors, process);
+    if (process->space != NULL)
+        space_release(process->space);
+    process->descriptors = NULL;
+    process->space = NULL;
     process_forget(process);
 }
 

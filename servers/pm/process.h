@@ -21,7 +21,7 @@ void pid_free(pid_t pid);
 struct process *process_new(struct process *parent, pid_t pid);
 /* The record of a thread, not yet in the Nucleus. NULL: no memory. */
 struct thread *thread_new(struct process *process, pid_t tid);
-/* Take a thread that never ran out of the tables again. */
+/* Take a thread that never ran out of the tables again; a process without threads, with all that it holds. */
 void thread_discard(struct thread *thread);
 void process_discard(struct process *process);
 
