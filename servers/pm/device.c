@@ -18,6 +18,10 @@
 
 #define TIOCGPTPEER 0x5441u
 #define TRIES 100
+#define AWAIT_TRIES 2000
+#define AWAIT_PAUSE (NANOSECONDS / 1000)
+#define DRAIN_TRIES 500
+#define DRAIN_PAUSE (NANOSECONDS / 500)
 
 static KnIpcDest dm;
 static uint64_t client;
@@ -578,20 +582,58 @@ int device_list(uint32_t first, struct tty_node *nodes, uint32_t room)
     return exchange.reply.length < room ? (int)exchange.reply.length : (int)room;
 }
 
-void device_server_say(uint32_t device, const char *text)
+/* ---- for pm's own use ---- */
+
+static int open_for_pm(uint32_t device, uint64_t *ret_handle)
 {
     struct exchange open = { .request.operation = TTY_OPEN };
     open.request.handle = client;
     open.request.device = device;
     open.request.flags = TTY_NO_CONTROL;
     open.request.identity.flags = TTY_PRIVILEGED;
-    if (ask(&open, NULL, 0, NULL, 0) != 0)
-        return;
+    int error = ask(&open, NULL, 0, NULL, 0);
+    if (error == 0)
+        *ret_handle = open.reply.handle;
+    return error;
+}
+
+/* Give others <length>. */
+static void pause_unlocked(KnTime length)
+{
+    pm_unlock();
+    threadDelay(length);
+    pm_lock();
+}
+
+int device_server_await(uint32_t device)
+{
+    uint64_t handle;
+    int error = open_for_pm(device, &handle);
+    for (int tries = 0; error == -ENXIO && tries < AWAIT_TRIES; tries++) {
+        pause_unlocked(AWAIT_PAUSE);
+        error = open_for_pm(device, &handle);
+    }
+    if (error == 0)
+        tell(TTY_CLOSE, handle, 0, 0);
+    return error;
+}
+
+void device_server_say(uint32_t device, const char *text)
+{
     struct exchange write = { .request.operation = TTY_WRITE };
-    write.request.handle = open.reply.handle;
+    if (open_for_pm(device, &write.request.handle) != 0)
+        return;
     write.request.flags = TTY_PERMITTED;
     ask(&write, text, (uint32_t)strlen(text), NULL, 0);
-    tell(TTY_CLOSE, open.reply.handle, 0, 0);
+    tell(TTY_CLOSE, write.request.handle, 0, 0);
+}
+
+/* True: not yet. */
+static bool is_draining(uint64_t handle)
+{
+    struct exchange drain = { .request.operation = TTY_DRAIN };
+    drain.request.handle = handle;
+    return ask(&drain, NULL, 0, NULL, 0) == -EAGAIN;
 }
 
 /* What was written to the streams and the console must leave before the machine is halted. */
@@ -599,22 +641,11 @@ void device_server_drain(void)
 {
     static const uint32_t devices[] = { TTY_CONSOLE, TTY_STDOUT, TTY_STDERR };
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
-        struct exchange open = { .request.operation = TTY_OPEN };
-        open.request.handle = client;
-        open.request.device = devices[i];
-        open.request.flags = TTY_NO_CONTROL;
-        open.request.identity.flags = TTY_PRIVILEGED;
-        if (ask(&open, NULL, 0, NULL, 0) != 0)
+        uint64_t handle;
+        if (open_for_pm(devices[i], &handle) != 0)
             continue;
-        for (int tries = 0; tries < 500; tries++) {
-            struct exchange drain = { .request.operation = TTY_DRAIN };
-            drain.request.handle = open.reply.handle;
-            if (ask(&drain, NULL, 0, NULL, 0) != -EAGAIN)
-                break;
-            pm_unlock();
-            threadDelay(NANOSECONDS / 500);
-            pm_lock();
-        }
-        tell(TTY_CLOSE, open.reply.handle, 0, 0);
+        for (int tries = 0; is_draining(handle) && tries < DRAIN_TRIES; tries++)
+            pause_unlocked(DRAIN_PAUSE);
+        tell(TTY_CLOSE, handle, 0, 0);
     }
 }

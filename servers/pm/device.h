@@ -8,6 +8,8 @@
 
 /* Find dm and tell it where notifications go. -EIO: it is not there. */
 int device_server_find(void);
+/* Wait until a device is there: dm may be there before the drivers are. -ENXIO: two seconds were not enough. Gives up the lock. */
+int device_server_await(uint32_t device);
 int64_t device_open(struct call *call, uint32_t device, uint32_t flags, struct file **ret_file);
 /* Without a process: the first descriptors. */
 int device_open_first(struct process *process, uint32_t device, uint32_t flags,

@@ -28,7 +28,6 @@
 
 #define WORKERS 3 /* to begin with */
 #define ENVIRONMENT_MOST 256
-#define PATIENCE 1000 /* tries to open the console, 2 ms apart */
 #define RESERVE (2u << 20) /* bytes */
 
 /* The program's exit status when there is no command to have one. */
@@ -193,16 +192,21 @@ static int decide_user(struct call *call, struct command *command)
 
 /* ---- the first process ---- */
 
-/* One of the first three: the console terminal by its name, if it has one, or a stream. */
-static int open_first(struct call *call, bool stream, int fd, struct file **ret_file)
+/* What descriptor <fd> of the command is to be. */
+static uint32_t device_of(const struct command *command, int fd)
 {
     static const uint32_t streams[] = { TTY_STDIN, TTY_STDOUT, TTY_STDERR };
+    return command->stream[fd] ? streams[fd] : TTY_HVC;
+}
+
+/* The console terminal by its name, if it has one, or a stream. */
+static int open_first(struct call *call, uint32_t device, int fd, struct file **ret_file)
+{
     struct process *process = call_process(call);
-    if (stream)
-        return device_open_first(process, streams[fd], fd == 0 ? O_RDONLY : O_WRONLY, ret_file);
-    int error = open_path(call, AT_FDCWD, "/dev/hvc0", O_RDWR, 0, 0, ret_file);
-    if (error == 0 || error == -ENXIO) /* ENXIO: not there yet */
-        return error;
+    if (device != TTY_HVC)
+        return device_open_first(process, device, fd == 0 ? O_RDONLY : O_WRONLY, ret_file);
+    if (open_path(call, AT_FDCWD, "/dev/hvc0", O_RDWR, 0, 0, ret_file) == 0)
+        return 0;
     return device_open_first(process, TTY_HVC, O_RDWR, ret_file);
 }
 
@@ -215,14 +219,7 @@ static int open_streams(struct call *call, const struct command *command)
         if (!command->stream[fd] && terminal != NULL)
             file_reference(terminal);
         else
-            error = open_first(call, command->stream[fd], fd, &file);
-        /* The device server may be there before the console's driver is. */
-        for (int tries = 0; error == -ENXIO && tries < PATIENCE; tries++) {
-            pm_unlock();
-            threadDelay(NANOSECONDS / 500);
-            pm_lock();
-            error = open_first(call, command->stream[fd], fd, &file);
-        }
+            error = open_first(call, device_of(command, fd), fd, &file);
         if (error != 0)
             return error;
         if (!command->stream[fd])
@@ -292,7 +289,7 @@ static void say_not_run(const struct command *command, const char *name, int err
 {
     char line[512];
     snprintf(line, sizeof line, "chorus: %s: %s\n", name, strerror(-error));
-    device_server_say(command->stream[2] ? TTY_STDERR : TTY_HVC, line);
+    device_server_say(device_of(command, 2), line);
 }
 
 static void decide_environment(struct command *command)
@@ -375,6 +372,16 @@ static int mount_all(void)
     return 0;
 }
 
+/* What the command is to read and write is there before /dev is made, which lists what is there. */
+static void find_devices(const struct command *command)
+{
+    int error = device_server_find();
+    if (error != 0)
+        pm_log("there is no device server");
+    for (int fd = 0; error == 0 && fd < 3; fd++)
+        error = device_server_await(device_of(command, fd));
+}
+
 static int boot(struct command *command)
 {
     struct file_node root;
@@ -392,8 +399,7 @@ static int boot(struct command *command)
     process_init->fs->root = (struct place){ .node = root, .path = strdup("/") };
     process_init->fs->cwd = (struct place){ .node = root, .path = strdup("/") };
     process_init->credentials.bounding = CAPABILITIES_ALL;
-    if (device_server_find() != 0)
-        pm_log("there is no device server");
+    find_devices(command);
     mount_all();
     return start_command(command);
 }
