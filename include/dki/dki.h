@@ -14,7 +14,7 @@ enum { K_DEVICE_VIRTIO = 1, K_DEVICE_CLOCK = 2 };
 typedef struct KnDevice {
     uint32_t device; /* its number in the calls below */
     uint32_t bus;    /* K_DEVICE_ */
-    uint32_t type;   /* virtio: the device type (2 block, 3 console, 4 entropy) */
+    uint32_t type;   /* virtio: the device type (1 network, 2 block, 3 console, 4 entropy) */
     uint32_t intr;   /* its interrupt */
     uint32_t claimed;
     char name[K_NAMEMAX];

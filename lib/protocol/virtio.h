@@ -27,7 +27,7 @@ enum {
 #define VIRTIO_VENDOR       0x53524843u     /* "CHRS" */
 
 /* Device types. */
-enum { VIRTIO_TYPE_BLOCK = 2, VIRTIO_TYPE_CONSOLE = 3, VIRTIO_TYPE_ENTROPY = 4 };
+enum { VIRTIO_TYPE_NETWORK = 1, VIRTIO_TYPE_BLOCK = 2, VIRTIO_TYPE_CONSOLE = 3, VIRTIO_TYPE_ENTROPY = 4 };
 
 /* Status bits. */
 enum {
