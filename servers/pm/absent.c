@@ -28,25 +28,3 @@ int64_t linux_fsetxattr(struct call *call) { return no_attributes_of_file(call);
 int64_t linux_fgetxattr(struct call *call) { return no_attributes_of_file(call); }
 int64_t linux_flistxattr(struct call *call) { return no_attributes_of_file(call); }
 int64_t linux_fremovexattr(struct call *call) { return no_attributes_of_file(call); }
-
-/* ---- sockets: no descriptor is one ---- */
-
-static int64_t no_socket(struct call *call)
-{
-    return file_get(call, (int)call->arg[0]) == NULL ? -EBADF : -ENOTSOCK;
-}
-
-int64_t linux_connect(struct call *call) { return no_socket(call); }
-int64_t linux_accept(struct call *call) { return no_socket(call); }
-int64_t linux_accept4(struct call *call) { return no_socket(call); }
-int64_t linux_sendto(struct call *call) { return no_socket(call); }
-int64_t linux_recvfrom(struct call *call) { return no_socket(call); }
-int64_t linux_sendmsg(struct call *call) { return no_socket(call); }
-int64_t linux_recvmsg(struct call *call) { return no_socket(call); }
-int64_t linux_shutdown(struct call *call) { return no_socket(call); }
-int64_t linux_bind(struct call *call) { return no_socket(call); }
-int64_t linux_listen(struct call *call) { return no_socket(call); }
-int64_t linux_getsockname(struct call *call) { return no_socket(call); }
-int64_t linux_getpeername(struct call *call) { return no_socket(call); }
-int64_t linux_setsockopt(struct call *call) { return no_socket(call); }
-int64_t linux_getsockopt(struct call *call) { return no_socket(call); }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "call.h"
+#include "local.h"
 #include "lock.h"
 #include "path.h"
 #include "process.h"
@@ -34,8 +35,11 @@ void file_reference(struct file *file)
 
 void file_release(struct file *file)
 {
-    if (--file->references > 0)
+    if (--file->references > 0) {
+        if (file->references == file->under_way)
+            rights_collect();
         return;
+    }
     if (file->flocked)
         lock_release_flock(file);
     if (file->operations->release != NULL)
@@ -151,6 +155,15 @@ int descriptor_add(struct process *process, struct file *file, bool close_on_exe
         return -ENOMEM;
     table->slots[fd] = (struct descriptor){ .file = file, .close_on_exec = close_on_exec };
     return fd;
+}
+
+bool descriptor_is_free(const struct process *process)
+{
+    const struct descriptor_table *table = process->descriptors;
+    int fd = 0;
+    while (fd < table->size && table->slots[fd].file != NULL)
+        fd++;
+    return (uint64_t)fd < descriptors_limit(process) && fd < DESCRIPTORS_MOST;
 }
 
 int descriptor_close(struct process *process, int fd)

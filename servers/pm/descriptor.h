@@ -20,6 +20,7 @@ struct file_operations {
     int64_t (*ioctl)(struct call *call, struct file *file, uint32_t command, uint64_t argument);
     void (*release)(struct file *file); /* the last reference has gone. Must not wait */
     int64_t (*seek)(struct call *call, struct file *file, int64_t offset, int whence);
+    const struct socket_operations *socket; /* NULL: it is none */
 };
 
 struct file {
@@ -31,6 +32,7 @@ struct file {
     int64_t offset;
     uint64_t number; /* of files without a name */
     bool flocked;
+    unsigned under_way; /* references that are descriptors in messages of local sockets */
 
     bool held;          /* by FILE_OPEN: FILE_CLOSE is due, with <access> */
     uint32_t access;
@@ -73,6 +75,8 @@ struct file *descriptor_file(const struct process *process, int fd);
 /* Put a file into the lowest free descriptor >= <from>: takes over the reference on success.
  * -EMFILE, -ENOMEM. */
 int descriptor_add(struct process *process, struct file *file, bool close_on_exec, int from);
+/* There is room for one more. */
+bool descriptor_is_free(const struct process *process);
 int descriptor_close(struct process *process, int fd);
 
 struct descriptor_table *descriptor_table_new(void);

@@ -1,5 +1,5 @@
 /* epoll: a list of files that are looked at together. Level- and edge-triggered, one-shot. An edge is told
- * when an event holds that did not hold when we looked last, or when the file woke us since. */
+ * when an event holds that did not hold when we looked last, or when the file's queues were woken since. */
 
 #include <sys/epoll.h>
 
@@ -19,6 +19,7 @@ struct item {
     int fd;
     struct epoll_event event;
     unsigned told; /* edge-triggered: what held when it was told last */
+    uint64_t stood; /* and how often its queues had been woken by then; 0: it has none */
     bool spent;    /* one-shot */
 };
 
@@ -177,10 +178,14 @@ int64_t linux_epoll_ctl(struct call *call)
 /* What of the item is to be told now. */
 static unsigned news_of(struct call *call, struct item *item, bool woken)
 {
+    uint64_t before = call->stood;
     unsigned events = item_look(call, item);
     if (!(item->event.events & EPOLLET))
         return events;
-    unsigned news = woken ? events : events & ~item->told;
+    uint64_t stood = call->stood - before;
+    bool changed = stood != item->stood || (stood == 0 && woken);
+    unsigned news = changed ? events : events & ~item->told;
+    item->stood = stood;
     item->told = events;
     return news != 0 ? events : 0;
 }
@@ -196,7 +201,7 @@ static size_t gather(struct call *call, struct epoll *epoll, struct epoll_event 
             item_remove(item);
             continue;
         }
-        unsigned news = count < room ? news_of(count == 0 ? call : NULL, item, woken) : 0;
+        unsigned news = count < room ? news_of(call, item, woken) : 0;
         if (news == 0)
             continue;
         events[count++] = (struct epoll_event){ .events = news, .data = item->event.data };

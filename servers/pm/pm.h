@@ -48,6 +48,7 @@ struct file;
 
 struct wait_queue {
     struct list waiters;
+    uint32_t wakes; /* how often it was woken, from 1 */
 };
 
 struct waiter {
@@ -106,6 +107,7 @@ struct call {
     struct waiter waiters[CALL_WAITERS];
     struct waiter *more_waiters;
     size_t waiter_count, more_room;
+    uint64_t stood; /* the wakes of all queues that it has stood in: whether one was woken since */
 
     /* The answer, when the handler returned CALL_REPLIED. */
     KnTrapReply reply;

@@ -7,6 +7,7 @@ static struct list ready = { &ready, &ready };
 void queue_init(struct wait_queue *queue)
 {
     list_init(&queue->waiters);
+    queue->wakes = 1;
 }
 
 void thread_wake(struct thread *thread)
@@ -26,6 +27,7 @@ struct thread *thread_next_ready(void)
 void queue_wake(struct wait_queue *queue)
 {
     struct list *link;
+    queue->wakes++;
     while ((link = list_take_first(&queue->waiters)) != NULL)
         thread_wake(LIST_ENTRY(link, struct waiter, link)->thread);
 }
@@ -61,6 +63,7 @@ int wait_in(struct call *call, struct wait_queue *queue)
 {
     struct thread *thread = LIST_ENTRY(call, struct thread, call);
     struct waiter *waiter;
+    call->stood += queue->wakes;
     if (call->waiter_count < CALL_WAITERS) {
         waiter = &call->waiters[call->waiter_count];
     } else {

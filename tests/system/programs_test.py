@@ -48,6 +48,8 @@ for name, words, options in [
         ('no program notices that nothing is rewritten', ['rewritten'], ['--rewrite', 'off']),
         ('a big heap is copied at fork where it is written', ['heap', '64'], ()),
         ('jumps to random addresses harm their program only', ['jumps'], ()),
+        ('local sockets agree', ['local'], ()),
+        ('local sockets agree on one CPU', ['local'], ['--cpus', '1']),
         ('wild pointers in every call harm their program only', ['wild'], ())]:
     add_check(name, same_as_on_host(words, options))
 
