@@ -12,6 +12,7 @@ int command_stop(char **argv);
 int command_load(char **argv); /* command_load.c */
 int command_kill(char **argv);
 int command_replace(char **argv);
+int command_hub(char **argv);
 int command_image(char **argv); /* image.c */
 
 #endif

@@ -35,6 +35,7 @@ static const struct {
     { "load", command_load, "start a server, a driver or another actor in a running site" },
     { "kill", command_kill, "end an actor of a running site" },
     { "replace", command_replace, "have a new server take over from one that runs, with its state and its calls" },
+    { "hub", command_hub, "an Ethernet between sites" },
     { "image", command_image, "make a root image" },
 };
 

@@ -19,6 +19,7 @@ struct run {
     const char *name; /* as given, or NULL */
     const char *root;
     bool in_file; /* the configuration file is being read */
+    bool nets_of_file; /* what it says of networks counts until the command line says something */
 };
 
 /* The environment. A name is there once: the last one given wins. */
@@ -182,6 +183,25 @@ static bool set_place(void *field, const char *value, char *problem, size_t size
     return placement_parse(value, field, problem, size);
 }
 
+static bool set_net(void *field, const char *value, char *problem, size_t size)
+{
+    struct run *run = field;
+    if (!run->in_file && run->nets_of_file)
+        run->options.nets.count = 0;
+    run->nets_of_file = run->in_file;
+    return net_options_add(&run->options.nets, value, problem, size);
+}
+
+static bool set_forward(void *field, const char *value, char *problem, size_t size)
+{
+    return net_options_forward(field, value, problem, size);
+}
+
+static bool set_capture(void *field, const char *value, char *problem, size_t size)
+{
+    return net_options_capture(field, value, problem, size);
+}
+
 /* It has been read when the command line is parsed. */
 static bool set_config(void *field, const char *value, char *problem, size_t size)
 {
@@ -223,9 +243,23 @@ static const struct option_entry entries[] = {
       "ui.perfetto.dev or chrome://tracing.",
       option_set_text, SITE(trace_file) },
     { "place", "SERVER=PLACE[,...]",
-      "Where servers run: console, disk, om, dm, pm, or all of them, each in\n"
+      "Where servers run: console, disk, net, om, dm, pm, or all of them, each in\n"
       "a process of its own (user) or in the Nucleus's (supervisor).",
       set_place, SITE(placement) },
+    { "net", "user|hub:SOCKET|tap:NAME|none",
+      "A network device, one for each --net; none unless said otherwise.\n"
+      "user: to the world through the host's own sockets. hub: an Ethernet\n"
+      "between sites ('chorus hub'). tap: the host's interface NAME. Details\n"
+      "follow after commas: mtu=BYTES, mac=ADDRESS, and loopback: programs\n"
+      "may reach the host's own loopback by 10.0.2.2 (user only).",
+      set_net, 0 },
+    { "forward", "[tcp:|udp:][ADDRESS:]HOSTPORT:PORT",
+      "With --net user: connections to the host's port reach PORT inside.\n"
+      "ADDRESS is the host's; 127.0.0.1 unless said otherwise.",
+      set_forward, SITE(nets) },
+    { "capture", "FILE",
+      "Write the frames of the --net before it to FILE, for wireshark.",
+      set_capture, SITE(nets) },
     { "config", "FILE",
       "Read options from FILE first, one a line as NAME = VALUE without\n"
       "dashes; # begins a comment line. Otherwise from the chorus.conf that\n"
@@ -288,6 +322,11 @@ static bool fill_environment(struct run *run)
 static bool fill_defaults(struct run *run)
 {
     struct site_options *options = &run->options;
+    char problem[160];
+    if (!net_options_complete(&options->nets, problem, sizeof problem)) {
+        fprintf(stderr, "chorus run: %s\n", problem);
+        return false;
+    }
     if (run->name != NULL)
         options->name = strdup(run->name);
     else if (asprintf(&options->name, "%ld", (long)getpid()) < 0)
@@ -296,7 +335,10 @@ static bool fill_defaults(struct run *run)
         options->cpus = cpus_allowed();
     if (options->user == NULL)
         options->user = "root";
-    return options->name != NULL && fill_environment(run);
+    if (options->name != NULL && fill_environment(run))
+        return true;
+    fprintf(stderr, "chorus run: %s\n", strerror(ENOMEM));
+    return false;
 }
 
 /* The image is looked for here, so that a forgotten build step is a clear message. */
@@ -365,10 +407,8 @@ enum options_verdict options_parse_run(char **argv, struct site_options *ret_opt
         verdict = options_parse(&table, &run, argv, &run.options.command);
     if (verdict == OPTIONS_GO_ON && !find_root(&run))
         verdict = OPTIONS_MISUSED;
-    if (verdict == OPTIONS_GO_ON && !fill_defaults(&run)) {
-        fprintf(stderr, "chorus run: %s\n", strerror(ENOMEM));
+    if (verdict == OPTIONS_GO_ON && !fill_defaults(&run))
         verdict = OPTIONS_MISUSED;
-    }
     if (verdict == OPTIONS_GO_ON)
         *ret_options = run.options;
     else
@@ -383,6 +423,7 @@ void options_free_run(struct site_options *options)
     free(options->environment);
     free(options->name);
     free(options->root_image);
+    net_options_free(&options->nets);
     free(options->config_text);
     *options = (struct site_options){ 0 };
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 const char *const server_names[SERVERS] = {
-    [SERVER_CONSOLE] = "console", [SERVER_DISK] = "disk", [SERVER_OM] = "om", [SERVER_DM] = "dm", [SERVER_PM] = "pm",
+    [SERVER_CONSOLE] = "console", [SERVER_DISK] = "disk", [SERVER_NET] = "net", [SERVER_OM] = "om", [SERVER_DM] = "dm", [SERVER_PM] = "pm",
 };
 
 enum { ITEM_MOST = 64 };
@@ -39,7 +39,7 @@ static bool parse_item(char *item, struct placement *placement, char *problem, s
         found = true;
     }
     if (!found)
-        snprintf(problem, size, "there is no server '%s'; servers are console, disk, om, dm, pm and all", name);
+        snprintf(problem, size, "there is no server '%s'; servers are console, disk, net, om, dm, pm and all", name);
     return found;
 }
 

@@ -16,7 +16,7 @@ enum place {
 };
 
 /* The servers that a site boots with, in the order of their start. */
-enum server { SERVER_CONSOLE, SERVER_DISK, SERVER_OM, SERVER_DM, SERVER_PM, SERVERS };
+enum server { SERVER_CONSOLE, SERVER_DISK, SERVER_NET, SERVER_OM, SERVER_DM, SERVER_PM, SERVERS };
 extern const char *const server_names[SERVERS];
 
 struct placement {

@@ -31,6 +31,7 @@
 #include "site_core.h"
 #include "site_devices.h"
 #include "site_filter.h"
+#include "site_net.h"
 #include "site_report.h"
 #include "site_trace.h"
 #include "terminal.h"
@@ -232,7 +233,8 @@ static bool devices_start(void)
         .terminal_in = terminal ? STDIN_FILENO : -1, .terminal_out = terminal ? STDOUT_FILENO : -1,
         .columns = size.columns, .rows = size.rows,
         .stdin_fd = stream_for(STDIN_FILENO), .stdout_fd = stream_for(STDOUT_FILENO), .stderr_fd = stream_for(STDERR_FILENO),
-        .root = site.root, .escape = escape};
+        .root = site.root, .escape = escape,
+        .nets = site_net_count() > 0 ? site_net_at(0) : NULL, .net_count = site_net_count()};
     site.root = NULL;
     return site_devices_start(&devices);
 }
@@ -278,12 +280,17 @@ int site_run(const struct site_options *options)
         return SITE_FAILED;
     if (!signals_take())
         return fail("signals", strerror(errno));
-    if (!machine_start())
+    if (!site_net_prepare(&site.options->nets))
         return SITE_FAILED;
+    if (!machine_start()) {
+        site_net_stop();
+        return SITE_FAILED;
+    }
     int status = run();
     site_devices_stop();
     control_close(site.control);
     hostarch_stop();
+    site_net_stop();
     terminal_give_back();
     site_trace_stop();
     site_report_left_over();

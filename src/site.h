@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net_options.h"
 #include "placement.h"
 
 /* What `chorus` says of itself by its exit status. Otherwise it is the command's: its own
@@ -49,6 +50,7 @@ struct site_options {
     char **environment;      /* ends with NULL; all of it, the defaults included */
     const char *user;        /* NAME or UID[:GID] inside the site */
     struct placement placement;
+    struct net_options nets;
     char *config_text;       /* the configuration file's; strings above may point into it */
     const char *folder;      /* where the command starts; NULL: the user's home */
 };

@@ -41,6 +41,7 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
 static const struct boot_actor actors[SERVERS] = {
     [SERVER_CONSOLE] = {K_PRIO_DRIVER, RESTARTS, NULL},
     [SERVER_DISK] = {K_PRIO_DRIVER, RESTARTS, NULL},
+    [SERVER_NET] = {K_PRIO_DRIVER, RESTARTS, NULL},
     [SERVER_OM] = {K_PRIO_SERVER, LEAVES, NULL},
     [SERVER_DM] = {K_PRIO_SERVER, ENDS_SITE, NULL},
     [SERVER_PM] = {K_PRIO_SERVER, ENDS_SITE, tell_pm},
@@ -220,9 +221,12 @@ bool site_actors_start(const struct site_options *options)
 {
     boot_options = options;
     nucleus_hooks.actor_gone = on_gone;
-    for (unsigned i = 0; i < SERVERS; i++)
+    for (unsigned i = 0; i < SERVERS; i++) {
+        if (i == SERVER_NET && options->nets.count == 0)
+            continue;
         if (!start_one((enum server)i))
             return false;
+    }
     return true;
 }
 

@@ -19,7 +19,10 @@
 #include <devices/io_pool.h>
 #include <devices/io_ring.h>
 #include <devices/virtio_blk.h>
+#include <devices/net_capture.h>
+#include <devices/net_tap.h>
 #include <devices/virtio_console.h>
+#include <devices/virtio_net.h>
 #include <devices/virtio_rng.h>
 #include <host/event.h>
 #include <hostarch.h>
@@ -28,6 +31,8 @@
 #include <nucleus/nucleus.h>
 #include <nucleus/random.h>
 #include <nucleus/vm.h>
+
+#include "site_net.h"
 
 enum { POOL_THREADS = 2, DEVICES_MOST = 16 };
 
@@ -177,6 +182,34 @@ static struct io_ring *ring_of(const struct disk_image *image)
     return ring;
 }
 
+/* The back end and the capture of a network device; what was taken over is -1 afterwards. */
+static struct net_back_end *back_end_of(struct site_net *net, struct net_capture **ret_capture)
+{
+    struct net_back_end *end = net->kind == NET_TAP ? net_tap_open(site.bus, net->tap, net->link.name + strlen("tap:"), net->link.mtu)
+                                                    : net_link_open(site.bus, &net->link);
+    *ret_capture = NULL;
+    if (end == NULL)
+        return NULL;
+    net->tap = net->link.control = net->link.descriptor = -1;
+    if (net->capture >= 0) {
+        *ret_capture = net_capture_create(site.bus, site.pool, net->capture);
+        net->capture = -1;
+    }
+    return end;
+}
+
+static bool nets_add(struct site_net *nets, unsigned count)
+{
+    static const char *const names[NETS_MOST] = {"net0", "net1", "net2", "net3", "net4", "net5", "net6", "net7"};
+    for (unsigned i = 0; i < count; i++) {
+        struct net_capture *capture;
+        struct net_back_end *end = back_end_of(&nets[i], &capture);
+        if (!add(end != NULL ? virtio_net_create(names[i], &services, site.bus, end, nets[i].mac, capture) : NULL, names[i]))
+            return false;
+    }
+    return true;
+}
+
 bool site_devices_start(const struct site_devices_options *options)
 {
     site.bus = bus_create(wake, NULL);
@@ -194,7 +227,8 @@ bool site_devices_start(const struct site_devices_options *options)
     site.console = virtio_console_create("console0", &services, site.bus, site.pool, &backing);
     return add(site.console, "console") &&
            add(virtio_blk_create("disk0", &services, site.bus, site.pool, site.ring, options->root), "disk") &&
-           add(virtio_rng_create("entropy0", &services), "entropy") && add(clock_device_create("clock0", &services), "clock");
+           add(virtio_rng_create("entropy0", &services), "entropy") && add(clock_device_create("clock0", &services), "clock") &&
+           nets_add(options->nets, options->net_count);
 }
 
 void site_devices_resize(uint16_t columns, uint16_t rows)

@@ -7,12 +7,15 @@
 #include <stdint.h>
 
 struct disk_image;
+struct site_net;
 
 struct site_devices_options {
     int terminal_in, terminal_out; /* -1: the site has no terminal */
     uint16_t columns, rows;
     int stdin_fd, stdout_fd, stderr_fd; /* the command's own streams; -1: they are the terminal */
     struct disk_image *root;       /* taken over */
+    struct site_net *nets;         /* their descriptors are taken over, one after the other */
+    unsigned net_count;
     void (*escape)(void *cookie);  /* ^A x */
     void *cookie;
 };

@@ -138,6 +138,67 @@ struct virtio_console_config {
     uint32_t emergency_write;
 };
 
+/* ---- network device ---- */
+
+/* Queues. */
+enum { VIRTIO_NET_RECEIVE = 0, VIRTIO_NET_SEND = 1, VIRTIO_NET_CONTROL = 2, VIRTIO_NET_QUEUES };
+
+#define VIRTIO_NET_F_CSUM           (UINT64_C(1) << 0)      /* the device completes checksums */
+#define VIRTIO_NET_F_GUEST_CSUM     (UINT64_C(1) << 1)      /* the driver bears incomplete ones */
+#define VIRTIO_NET_F_GUEST_OFFLOADS (UINT64_C(1) << 2)      /* ... and may say later which of these it wants */
+#define VIRTIO_NET_F_MTU            (UINT64_C(1) << 3)
+#define VIRTIO_NET_F_MAC            (UINT64_C(1) << 5)
+#define VIRTIO_NET_F_GUEST_TSO4     (UINT64_C(1) << 7)
+#define VIRTIO_NET_F_GUEST_TSO6     (UINT64_C(1) << 8)
+#define VIRTIO_NET_F_HOST_TSO4      (UINT64_C(1) << 11)
+#define VIRTIO_NET_F_HOST_TSO6      (UINT64_C(1) << 12)
+#define VIRTIO_NET_F_MRG_RXBUF      (UINT64_C(1) << 15)
+#define VIRTIO_NET_F_STATUS         (UINT64_C(1) << 16)
+#define VIRTIO_NET_F_CTRL_VQ        (UINT64_C(1) << 17)
+#define VIRTIO_NET_F_CTRL_RX        (UINT64_C(1) << 18)
+#define VIRTIO_NET_F_CTRL_MAC_ADDR  (UINT64_C(1) << 23)
+
+/* Before each frame, both ways. */
+struct virtio_net_header {
+    uint8_t  flags;             /* VIRTIO_NET_NEEDS_CSUM, VIRTIO_NET_DATA_VALID */
+    uint8_t  gso_type;          /* VIRTIO_NET_GSO_... */
+    uint16_t header_length;
+    uint16_t gso_size;
+    uint16_t csum_start, csum_offset;
+    uint16_t buffers;           /* received: that the frame lies in */
+};
+
+enum { VIRTIO_NET_NEEDS_CSUM = 1, VIRTIO_NET_DATA_VALID = 2 };
+enum { VIRTIO_NET_GSO_NONE = 0, VIRTIO_NET_GSO_TCPV4 = 1, VIRTIO_NET_GSO_TCPV6 = 4 };
+
+struct virtio_net_config {
+    uint8_t  mac[6];
+    uint16_t status;            /* VIRTIO_NET_LINK_UP */
+    uint16_t queue_pairs;
+    uint16_t mtu;
+    /* Not in the specification, whose fields end before: what the back end knows of the network behind it. Zeros: nothing. */
+    uint8_t  unused[52];
+    uint8_t  hint_address[4], hint_router[4], hint_name_server[4];
+    uint32_t hint_prefix;
+    uint32_t dropped_sent, dropped_received;    /* frames, since the device was made */
+    char     back_end[64];
+};
+
+enum { VIRTIO_NET_LINK_UP = 1 };
+
+/* The control queue: class and command, then what they say, then a byte for the answer. */
+struct virtio_net_control {
+    uint8_t class, command;
+};
+
+enum { VIRTIO_NET_CONTROL_RX = 0, VIRTIO_NET_CONTROL_MAC = 1, VIRTIO_NET_CONTROL_OFFLOADS = 5 };
+enum { VIRTIO_NET_RX_PROMISCUOUS = 0,           /* uint8_t: on or off */
+       VIRTIO_NET_RX_ALL_MULTICASTS = 1 };      /* the same; all are received in any case */
+enum { VIRTIO_NET_MAC_TABLE = 0,                /* two tables: ignored, all multicasts are received */
+       VIRTIO_NET_MAC_ADDRESS = 1 };            /* 6 bytes */
+enum { VIRTIO_NET_OFFLOADS_SET = 0 };           /* uint64_t: of the VIRTIO_NET_F_GUEST_ bits those that are wanted */
+enum { VIRTIO_NET_CONTROL_OK = 0, VIRTIO_NET_CONTROL_ERROR = 1 };
+
 /* ---- the clock, which is no virtio device ---- */
 
 enum { CLOCK_DEVICE_MAGIC = 0x0, CLOCK_DEVICE_NOW = 0x8 };

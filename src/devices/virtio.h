@@ -22,12 +22,12 @@
 #include "protocol/virtio.h"
 
 #define VIRTIO_QUEUES_MAX        16
-#define VIRTIO_QUEUE_SIZE_MAX    128        /* entries of the largest queue that a driver may set up */
+#define VIRTIO_QUEUE_SIZE_MAX    256        /* entries of the largest queue that a driver may set up */
 #define VIRTIO_SPANS_MAX         160        /* pieces of memory in one chain, after translation */
 #define VIRTIO_CHAIN_BYTES_MAX   (4u << 20) /* more in one chain breaks the device */
 
 /* A part of a queue in the driver's memory: pinned page by page for as long as the queue is ready. */
-#define VIRTIO_WINDOW_PAGES 2               /* the longest part, 128 descriptors, fills half a page */
+#define VIRTIO_WINDOW_PAGES 2               /* the longest part, 256 descriptors, fills a page */
 struct virtio_window {
     uint64_t address;
     size_t length;

@@ -467,7 +467,7 @@ struct device *virtio_blk_create(const char *name, const struct device_services 
     blk->again.done = again;
     blk->config = (struct virtio_blk_config){
         .capacity = disk_image_size(image) / DISK_SECTOR,
-        .seg_max = VIRTIO_QUEUE_SIZE_MAX - 2,
+        .seg_max = QUEUE_SIZE - 2,
         .blk_size = DISK_SECTOR,
         .num_queues = 1,
         .max_discard_sectors = RANGE_SECTORS, .max_discard_seg = RANGES_MAX,

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define PAGE 4096u
+#define QUEUE_MOST 128      /* entries: so a queue fits into a page */
 
 struct bus *fake_bus;
 struct io_pool *fake_pool;
@@ -186,8 +187,8 @@ void driver_queue_set_up(struct driver_queue *queue, struct device *device, unsi
 {
     *queue = (struct driver_queue){
         .device = device, .number = number, .size = size,
-        .descriptors = where, .available = where + 16 * VIRTIO_QUEUE_SIZE_MAX,
-        .used = where + 16 * VIRTIO_QUEUE_SIZE_MAX + 512,
+        .descriptors = where, .available = where + 16 * QUEUE_MOST,
+        .used = where + 16 * QUEUE_MOST + 512,
     };
     memset(queue->free, true, sizeof queue->free);
     device_write(device, VIRTIO_QUEUE_SELECT, number);

@@ -6,12 +6,13 @@
 
 #define PAUSES_MAX 10000            /* of a device that does not come to rest: it is broken */
 
-#define AVAILABLE_AT (sizeof(struct virtq_descriptor) * VIRTIO_DRIVER_QUEUE_SIZE)
-#define USED_AT      (AVAILABLE_AT + 256)
+/* Where the rings of a queue of so many entries are in its memory, behind the descriptors. */
+#define AVAILABLE_AT(size) (sizeof(struct virtq_descriptor) * (size))
+#define USED_AT(size)      ((AVAILABLE_AT(size) + VIRTQ_USED_EVENT(size) + 2 + 7) / 8 * 8)
+#define MEMORY(size)       (USED_AT(size) + VIRTQ_AVAILABLE_EVENT(size) + 2)
 
-_Static_assert(VIRTQ_USED_EVENT(VIRTIO_DRIVER_QUEUE_SIZE) + 2 <= 256, "the available ring fits");
-_Static_assert(USED_AT + VIRTQ_AVAILABLE_EVENT(VIRTIO_DRIVER_QUEUE_SIZE) + 2
-                   <= VIRTIO_DRIVER_QUEUE_MEMORY, "the used ring fits");
+_Static_assert(MEMORY(VIRTIO_DRIVER_QUEUE_SIZE) <= VIRTIO_DRIVER_QUEUE_MEMORY, "a queue fits");
+_Static_assert(MEMORY(VIRTIO_DRIVER_QUEUE_SIZE_LARGE) <= VIRTIO_DRIVER_QUEUE_MEMORY_LARGE, "a large one too");
 
 static uint32_t reg_read(struct virtio_driver *driver, uint32_t offset)
 {
@@ -76,18 +77,18 @@ static void queue_place(struct virtio_driver *driver, uint32_t low, const void *
     reg_write(driver, low + 4, (uint32_t)((uintptr_t)where >> 32));
 }
 
-bool virtio_queue_open(struct virtio_driver *driver, struct virtio_queue *queue, unsigned number,
-                       void *memory)
+static bool queue_open(struct virtio_driver *driver, struct virtio_queue *queue, unsigned number,
+                       void *memory, unsigned most, size_t bytes)
 {
     reg_write(driver, VIRTIO_QUEUE_SELECT, number);
     uint32_t limit = reg_read(driver, VIRTIO_QUEUE_SIZE_LIMIT);
     if (limit == 0)
         return false;
-    memset(memory, 0, VIRTIO_DRIVER_QUEUE_MEMORY);
+    unsigned size = limit < most ? limit : most;
+    memset(memory, 0, bytes);
     *queue = (struct virtio_queue){
-        .driver = driver, .number = number, .descriptors = memory,
-        .available = (uint8_t *)memory + AVAILABLE_AT, .used = (uint8_t *)memory + USED_AT,
-        .size = limit < VIRTIO_DRIVER_QUEUE_SIZE ? limit : VIRTIO_DRIVER_QUEUE_SIZE,
+        .driver = driver, .number = number, .size = size, .descriptors = memory,
+        .available = (uint8_t *)memory + AVAILABLE_AT(size), .used = (uint8_t *)memory + USED_AT(size),
     };
     queue->free_count = (uint16_t)queue->size;
     for (unsigned i = 0; i < queue->size; i++)
@@ -98,6 +99,18 @@ bool virtio_queue_open(struct virtio_driver *driver, struct virtio_queue *queue,
     queue_place(driver, VIRTIO_QUEUE_DEVICE_LOW, queue->used);
     reg_write(driver, VIRTIO_QUEUE_READY, 1);
     return reg_read(driver, VIRTIO_QUEUE_READY) == 1;
+}
+
+bool virtio_queue_open(struct virtio_driver *driver, struct virtio_queue *queue, unsigned number,
+                       void *memory)
+{
+    return queue_open(driver, queue, number, memory, VIRTIO_DRIVER_QUEUE_SIZE, VIRTIO_DRIVER_QUEUE_MEMORY);
+}
+
+bool virtio_queue_open_large(struct virtio_driver *driver, struct virtio_queue *queue, unsigned number,
+                             void *memory)
+{
+    return queue_open(driver, queue, number, memory, VIRTIO_DRIVER_QUEUE_SIZE_LARGE, VIRTIO_DRIVER_QUEUE_MEMORY_LARGE);
 }
 
 bool virtio_ready(struct virtio_driver *driver)

@@ -19,8 +19,10 @@
 
 #include "protocol/virtio.h"
 
-#define VIRTIO_DRIVER_QUEUE_SIZE    64      /* entries, or fewer if the device has fewer */
-#define VIRTIO_DRIVER_QUEUE_MEMORY  4096u   /* bytes, page aligned, for one queue */
+#define VIRTIO_DRIVER_QUEUE_SIZE    64      /* entries of most queues, or fewer if the device has fewer; */
+#define VIRTIO_DRIVER_QUEUE_MEMORY  4096u   /* bytes, page aligned, for one such */
+#define VIRTIO_DRIVER_QUEUE_SIZE_LARGE   256
+#define VIRTIO_DRIVER_QUEUE_MEMORY_LARGE 8192u
 
 struct driver_registers {
     void *cookie;
@@ -43,7 +45,7 @@ struct virtio_queue {
     uint16_t used_next;                     /* our place in the used ring */
     uint16_t kicked;                        /* available_next when we rang last */
     uint16_t first_free, free_count;        /* free descriptors are chained by `next` */
-    void *token[VIRTIO_DRIVER_QUEUE_SIZE];
+    void *token[VIRTIO_DRIVER_QUEUE_SIZE_LARGE];
 };
 
 struct virtio_buffer {
@@ -60,6 +62,9 @@ bool virtio_has_feature(const struct virtio_driver *driver, uint64_t feature);
 /* `memory` is page aligned, VIRTIO_DRIVER_QUEUE_MEMORY bytes, locked. False: no such queue. */
 bool virtio_queue_open(struct virtio_driver *driver, struct virtio_queue *queue, unsigned number,
                        void *memory);
+/* The same with VIRTIO_DRIVER_QUEUE_MEMORY_LARGE bytes and up to VIRTIO_DRIVER_QUEUE_SIZE_LARGE entries. */
+bool virtio_queue_open_large(struct virtio_driver *driver, struct virtio_queue *queue, unsigned number,
+                             void *memory);
 /* False: the device does not like what was set up. */
 bool virtio_ready(struct virtio_driver *driver);
 /* The device stopped, and wants to be set up anew. */
