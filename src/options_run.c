@@ -76,6 +76,32 @@ static unsigned cpus_allowed(void)
     return (unsigned)CPU_COUNT(&set);
 }
 
+/* The options of a disk stand behind its file, so a file may have commas in its name. */
+static bool set_disk(void *field, const char *value, char *problem, size_t size)
+{
+    struct site_options *options = &((struct run *)field)->options;
+    struct site_disk disk = { 0 };
+    if (options->disk_count == SITE_DISKS_MOST)
+        return option_refuse(problem, size, "there are 25 disks already");
+    disk.path = strdup(value);
+    if (disk.path == NULL)
+        return option_refuse(problem, size, strerror(ENOMEM));
+    for (char *comma; (comma = strrchr(disk.path, ',')) != NULL; *comma = '\0') {
+        if (strcmp(comma, ",ro") == 0)
+            disk.read_only = true;
+        else if (strcmp(comma, ",snapshot") == 0)
+            disk.snapshot = true;
+        else
+            break;
+    }
+    bool sound = *disk.path != '\0' && !(disk.read_only && disk.snapshot);
+    if (sound)
+        options->disks[options->disk_count++] = disk;
+    else
+        free(disk.path);
+    return sound || option_refuse(problem, size, "must be FILE, FILE,ro or FILE,snapshot");
+}
+
 static bool set_memory(void *field, const char *value, char *problem, size_t size)
 {
     uint64_t bytes;
@@ -220,6 +246,10 @@ static const struct option_entry entries[] = {
       option_set_text, RUN(root) },
     { "snapshot", NULL, "Throw changes to the image away at the end.",
       option_set_flag, SITE(snapshot) },
+    { "disk", "FILE[,ro|,snapshot]",
+      "One more disk: /dev/vdb, and /dev/vdc and on for more of them. With ro\n"
+      "it can only be read, with snapshot changes are thrown away at the end.",
+      set_disk, 0 },
     { "memory", "SIZE",
       "Physical memory of the site; 512M unless said otherwise.\n"
       "Units are K, M, G and T. Frames never used cost the host nothing.",
@@ -423,6 +453,8 @@ void options_free_run(struct site_options *options)
     free(options->environment);
     free(options->name);
     free(options->root_image);
+    for (unsigned i = 0; i < options->disk_count; i++)
+        free(options->disks[i].path);
     net_options_free(&options->nets);
     free(options->config_text);
     *options = (struct site_options){ 0 };

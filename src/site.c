@@ -45,7 +45,7 @@ static struct {
     int signals;
     struct control *control;
     bool zygote_lost;
-    struct disk_image *root;
+    struct disk_image *disks[1 + SITE_DISKS_MOST]; /* the root first; NULL: the devices have it */
 } site = {.log_fd = STDERR_FILENO, .signals = -1};
 
 static int fail(const char *what, const char *why)
@@ -190,14 +190,30 @@ static bool log_open(void)
     return site.log_is_file;
 }
 
-static bool root_open(void)
+static bool disk_open(unsigned number, const char *path, enum disk_image_mode mode)
 {
-    char reason[256];
-    site.root = disk_image_open(site.options->root_image, site.options->snapshot ? DISK_IMAGE_SNAPSHOT : DISK_IMAGE_WRITABLE,
-                                reason, sizeof reason);
-    if (site.root == NULL)
-        fprintf(stderr, "chorus: %s: %s\n", site.options->root_image, reason);
-    return site.root != NULL;
+    char reason[512];
+    site.disks[number] = disk_image_open(path, mode, reason, sizeof reason);
+    if (site.disks[number] == NULL)
+        fprintf(stderr, "chorus: %s\n", reason);
+    return site.disks[number] != NULL;
+}
+
+static bool disks_open(void)
+{
+    const struct site_options *options = site.options;
+    bool good = disk_open(0, options->root_image, options->snapshot ? DISK_IMAGE_SNAPSHOT : DISK_IMAGE_WRITABLE);
+    for (unsigned i = 0; i < options->disk_count && good; i++)
+        good = disk_open(1 + i, options->disks[i].path, options->disks[i].read_only  ? DISK_IMAGE_READ_ONLY
+                                                        : options->disks[i].snapshot ? DISK_IMAGE_SNAPSHOT
+                                                                                     : DISK_IMAGE_WRITABLE);
+    return good;
+}
+
+static void disks_close(void)
+{
+    for (unsigned i = 0; i < 1 + SITE_DISKS_MOST; i++)
+        disk_image_close(site.disks[i]);
 }
 
 static bool machine_start(void)
@@ -233,9 +249,10 @@ static bool devices_start(void)
         .terminal_in = terminal ? STDIN_FILENO : -1, .terminal_out = terminal ? STDOUT_FILENO : -1,
         .columns = size.columns, .rows = size.rows,
         .stdin_fd = stream_for(STDIN_FILENO), .stdout_fd = stream_for(STDOUT_FILENO), .stderr_fd = stream_for(STDERR_FILENO),
-        .root = site.root, .escape = escape,
+        .disk_count = 1 + site.options->disk_count, .escape = escape,
         .nets = site_net_count() > 0 ? site_net_at(0) : NULL, .net_count = site_net_count()};
-    site.root = NULL;
+    memcpy(devices.disks, site.disks, sizeof devices.disks);
+    memset(site.disks, 0, sizeof site.disks);
     return site_devices_start(&devices);
 }
 
@@ -276,8 +293,10 @@ int site_run(const struct site_options *options)
     site.options = options;
     if (!log_open())
         return fail(options->log_file, strerror(errno));
-    if (!root_open())
+    if (!disks_open()) {
+        disks_close();
         return SITE_FAILED;
+    }
     if (!signals_take())
         return fail("signals", strerror(errno));
     if (!site_net_prepare(&site.options->nets))
@@ -297,6 +316,6 @@ int site_run(const struct site_options *options)
     site_report_stop();
     if (site.zygote_lost)
         fprintf(stderr, "chorus: the process that makes actors was killed; the site ended without closing its disk\n");
-    disk_image_close(site.root);
+    disks_close();
     return status;
 }

@@ -32,12 +32,22 @@ enum {
 
 #define SITE_REWRITE_DEFAULT "64"
 
+/* A disk besides the root: /dev/vdb and on. */
+enum { SITE_DISKS_MOST = 25 };
+struct site_disk {
+    char *path;
+    bool read_only;
+    bool snapshot;           /* changes are thrown away */
+};
+
 /* Filled by options_parse_run, complete and checked; freed by options_free_run. */
 struct site_options {
     char *name;              /* never NULL; the host pid in decimal when none was given */
     char *root_image;        /* never NULL */
     bool root_is_built_in;   /* no --root was given */
     bool snapshot;           /* changes are thrown away; implied by root_is_built_in */
+    struct site_disk disks[SITE_DISKS_MOST];
+    unsigned disk_count;
     uint64_t memory;         /* bytes of physical memory, whole pages */
     unsigned cpus;           /* user CPUs, at least 1, at most those that the host allows us */
     unsigned processes;      /* most host processes at a time */

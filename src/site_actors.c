@@ -47,11 +47,29 @@ static const struct boot_actor actors[SERVERS] = {
     [SERVER_PM] = {K_PRIO_SERVER, ENDS_SITE, tell_pm},
 };
 
-static const struct actor *running[SERVERS];
-/* Of servers that were loaded or replaced: so they are started again. */
-static char *file_of[SERVERS]; /* NULL: the program's own, where the options want it */
-static bool is_supervisor[SERVERS];
+/* What runs: the servers in their order, and then a driver for each disk after the root. */
+enum { BOOTED_MOST = SERVERS + SITE_DISKS_MOST };
+static struct booted {
+    const struct actor *actor;
+    /* Of servers that were loaded or replaced: so they are started again. */
+    char *file; /* NULL: the program's own, where the options want it */
+    bool is_supervisor;
+    int64_t started;
+    unsigned deaths; /* at once after its start, in a row */
+} booted[BOOTED_MOST];
 static const struct site_options *boot_options;
+
+static enum server kind_of(unsigned index) { return index < SERVERS ? (enum server)index : SERVER_DISK; }
+static unsigned booted_count(void) { return SERVERS + boot_options->disk_count; }
+
+/* Its name is also what `chorus replace` calls it. */
+static const char *name_of(unsigned index, char *room, size_t size)
+{
+    if (index < SERVERS)
+        return server_names[index];
+    snprintf(room, size, "disk%u", index - SERVERS + 1);
+    return room;
+}
 
 /* Arguments */
 
@@ -96,11 +114,12 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
         add(arguments, *word);
 }
 
-static bool start(enum server server, const char *path, char *const *argv)
+static bool start(unsigned index, const char *name, const char *path, char *const *argv)
 {
-    bool supervisor = file_of[server] != NULL ? is_supervisor[server] : boot_options->placement.of[server] == PLACE_SUPERVISOR;
+    enum server server = kind_of(index);
+    bool supervisor = booted[index].file != NULL ? booted[index].is_supervisor : boot_options->placement.of[server] == PLACE_SUPERVISOR;
     struct loader_program program = {
-        .name = server_names[server], .argv = (const char *const *)argv, .priority = actors[server].priority,
+        .name = name, .argv = (const char *const *)argv, .priority = actors[server].priority,
         .privilege = supervisor ? K_SUPACTOR : K_SYSTEMACTOR};
     struct actor *actor;
     char why[256] = "";
@@ -108,23 +127,29 @@ static bool start(enum server server, const char *path, char *const *argv)
     if (status != K_OK)
         fprintf(stderr, "chorus: the actor %s cannot be started: %s\n", program.name, why[0] ? why : nucleus_error_words(status));
     else
-        running[server] = actor;
+        booted[index].actor = actor;
+    booted[index].started = host_time();
     return status == K_OK;
 }
 
-static bool start_one(enum server server)
+static bool start_one(unsigned index)
 {
-    const char *name = server_names[server];
-    char *path = file_of[server] != NULL ? strdup(file_of[server]) : place_of_actor(name);
+    char room[16], number[16];
+    enum server server = kind_of(index);
+    const char *name = name_of(index, room, sizeof room);
+    char *path = booted[index].file != NULL ? strdup(booted[index].file) : place_of_actor(server_names[server]);
     if (path == NULL) {
         fprintf(stderr, "chorus: the actor %s is not there: %s\n", name, strerror(errno));
         return false;
     }
     struct arguments arguments = {NULL, 0, false};
     add(&arguments, name);
+    snprintf(number, sizeof number, "%u", index - SERVERS + 1);
+    if (index >= SERVERS)
+        add(&arguments, number);
     if (actors[server].tell != NULL)
         actors[server].tell(boot_options, &arguments);
-    bool started = !arguments.failed && start(server, path, arguments.words);
+    bool started = !arguments.failed && start(index, name, path, arguments.words);
     free(arguments.words);
     free(path);
     return started;
@@ -132,21 +157,17 @@ static bool start_one(enum server server)
 
 /* Death and restart */
 
-enum { DEATHS_MOST = 20 }; /* in DEATHS_TIME: more, and there is no use in trying */
-static const int64_t DEATHS_TIME = 10000000000ll;
+enum { DEATHS_MOST = 20 }; /* one after the other, each at once: more, and there is no use in trying */
+static const int64_t AT_ONCE = 100000000;
 
-static bool dies_too_often(void)
+static bool dies_too_often(struct booted *one)
 {
-    static int64_t since;
-    static unsigned deaths;
-    if (host_time() - since > DEATHS_TIME) {
-        since = host_time();
-        deaths = 0;
-    }
-    return ++deaths > DEATHS_MOST;
+    if (host_time() - one->started > AT_ONCE)
+        one->deaths = 0;
+    return ++one->deaths > DEATHS_MOST;
 }
 
-static void start_again(void *server) { start_one((enum server)(uintptr_t)server); }
+static void start_again(void *index) { start_one((unsigned)(uintptr_t)index); }
 
 /* pm closes the disk; without pm, or when it died itself, the disk is recovered at the next start. */
 static void end_site(void *unused)
@@ -156,38 +177,39 @@ static void end_site(void *unused)
         nucleus_shutdown(SITE_FAILED, 0);
 }
 
-static void file_set(unsigned server, const struct actor *actor)
+static void file_set(struct booted *of, const struct actor *actor)
 {
     const struct site_image *image = site_load_image(actor);
-    free(file_of[server]);
-    file_of[server] = image != NULL ? strdup(image->path) : NULL;
-    is_supervisor[server] = actor->privilege == K_SUPACTOR;
+    free(of->file);
+    of->file = image != NULL ? strdup(image->path) : NULL;
+    of->is_supervisor = actor->privilege == K_SUPACTOR;
 }
 
 void site_actors_adopt(const struct actor *actor)
 {
-    for (unsigned i = 0; i < SERVERS; i++) {
-        if (running[i] != NULL || strcmp(server_names[i], actor->name) != 0)
+    char room[16];
+    for (unsigned i = 0; i < booted_count(); i++) {
+        if (booted[i].actor != NULL || strcmp(name_of(i, room, sizeof room), actor->name) != 0)
             continue;
-        running[i] = actor;
-        file_set(i, actor);
+        booted[i].actor = actor;
+        file_set(&booted[i], actor);
     }
 }
 
 void site_actors_let_go(const struct actor *actor)
 {
-    for (unsigned i = 0; i < SERVERS; i++)
-        if (running[i] == actor && actors[i].death == RESTARTS)
-            running[i] = NULL;
+    for (unsigned i = 0; i < booted_count(); i++)
+        if (booted[i].actor == actor && actors[kind_of(i)].death == RESTARTS)
+            booted[i].actor = NULL;
 }
 
 void site_actors_replaced(const struct actor *last, const struct actor *next)
 {
-    for (unsigned i = 0; i < SERVERS; i++) {
-        if (running[i] != last)
+    for (unsigned i = 0; i < booted_count(); i++) {
+        if (booted[i].actor != last)
             continue;
-        running[i] = next;
-        file_set(i, next);
+        booted[i].actor = next;
+        file_set(&booted[i], next);
     }
 }
 
@@ -197,22 +219,24 @@ static void on_gone(const struct actor *gone, int reason, const char *words)
     (void)words;
     site_replace_gone(gone, reason);
     site_load_forget(gone);
-    for (unsigned i = 0; i < SERVERS; i++) {
-        if (running[i] != gone)
+    char room[16];
+    for (unsigned i = 0; i < booted_count(); i++) {
+        if (booted[i].actor != gone)
             continue;
-        running[i] = NULL;
-        if (actors[i].death == LEAVES || nucleus_shutting_down(NULL, NULL))
+        const char *name = name_of(i, room, sizeof room);
+        booted[i].actor = NULL;
+        if (actors[kind_of(i)].death == LEAVES || nucleus_shutting_down(NULL, NULL))
             return;
-        if (actors[i].death == ENDS_SITE) {
-            host_log(0, "chorus: %s died; the site ends", server_names[i]);
+        if (actors[kind_of(i)].death == ENDS_SITE) {
+            host_log(0, "chorus: %s died; the site ends", name);
             host_post(end_site, NULL);
             return;
         }
-        if (dies_too_often()) {
-            host_log(0, "%s dies too often, and is not started again", server_names[i]);
+        if (dies_too_often(&booted[i])) {
+            host_log(0, "%s dies too often, and is not started again", name);
             return;
         }
-        host_log(1, "%s is started again", server_names[i]);
+        host_log(1, "%s is started again", name);
         host_post(start_again, (void *)(uintptr_t)i);
     }
 }
@@ -221,10 +245,10 @@ bool site_actors_start(const struct site_options *options)
 {
     boot_options = options;
     nucleus_hooks.actor_gone = on_gone;
-    for (unsigned i = 0; i < SERVERS; i++) {
+    for (unsigned i = 0; i < booted_count(); i++) {
         if (i == SERVER_NET && options->nets.count == 0)
             continue;
-        if (!start_one((enum server)i))
+        if (!start_one(i))
             return false;
     }
     return true;

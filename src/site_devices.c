@@ -34,7 +34,7 @@
 
 #include "site_net.h"
 
-enum { POOL_THREADS = 2, DEVICES_MOST = 16 };
+enum { POOL_THREADS = 2, DEVICES_MOST = 48 };
 
 /* What is pinned for a device: a span is given back by its place in the Nucleus's memory, the
  * Nucleus wants the driver's address. */
@@ -55,6 +55,7 @@ struct site_device {
 static struct {
     struct bus *bus;
     struct io_pool *pool;
+    struct io_pool *disk_pools[SITE_DISKS]; /* of the disks after the root: a slow one keeps no other waiting */
     struct io_ring *ring; /* NULL: the host does not allow it */
     struct site_device devices[DEVICES_MOST];
     unsigned count;
@@ -173,10 +174,12 @@ static void bus_ready(void *cookie, uint32_t events)
 
 static void wake(void *cookie) { host_post(run_bus, cookie); }
 
-static struct io_ring *ring_of(const struct disk_image *image)
+static struct io_ring *ring_of(struct disk_image *const *images, unsigned images_count)
 {
-    int descriptors[2];
-    unsigned count = disk_image_descriptors(image, descriptors);
+    int descriptors[2 * SITE_DISKS];
+    unsigned count = 0;
+    for (unsigned i = 0; i < images_count; i++)
+        count += disk_image_descriptors(images[i], descriptors + count);
     struct io_ring *ring = io_ring_create(site.bus, descriptors, count);
     host_log(1, "disks: reads that would wait go by %s", ring != NULL ? "io_uring" : "a pool of threads (the host allows no io_uring)");
     return ring;
@@ -210,6 +213,20 @@ static bool nets_add(struct site_net *nets, unsigned count)
     return true;
 }
 
+static bool add_disks(const struct site_devices_options *options)
+{
+    static char names[SITE_DISKS][8];
+    site.ring = ring_of(options->disks, options->disk_count);
+    for (unsigned i = 0; i < options->disk_count; i++) {
+        struct io_pool *pool = i == 0 ? site.pool : io_pool_create(site.bus, POOL_THREADS);
+        site.disk_pools[i] = i == 0 ? NULL : pool;
+        snprintf(names[i], sizeof names[i], "disk%u", i);
+        if (!add(pool != NULL ? virtio_blk_create(names[i], &services, site.bus, pool, site.ring, options->disks[i]) : NULL, names[i]))
+            return false;
+    }
+    return true;
+}
+
 bool site_devices_start(const struct site_devices_options *options)
 {
     site.bus = bus_create(wake, NULL);
@@ -218,15 +235,13 @@ bool site_devices_start(const struct site_devices_options *options)
         fprintf(stderr, "chorus: devices: %s\n", strerror(errno));
         return false;
     }
-    site.ring = ring_of(options->root);
     struct virtio_console_backing backing = {
         .terminal_in = options->terminal_in, .terminal_out = options->terminal_out,
         .columns = options->columns, .rows = options->rows,
         .stdin_descriptor = options->stdin_fd, .stdout_descriptor = options->stdout_fd, .stderr_descriptor = options->stderr_fd,
         .escape = options->escape, .cookie = options->cookie};
     site.console = virtio_console_create("console0", &services, site.bus, site.pool, &backing);
-    return add(site.console, "console") &&
-           add(virtio_blk_create("disk0", &services, site.bus, site.pool, site.ring, options->root), "disk") &&
+    return add(site.console, "console") && add_disks(options) &&
            add(virtio_rng_create("entropy0", &services), "entropy") && add(clock_device_create("clock0", &services), "clock") &&
            nets_add(options->nets, options->net_count);
 }
@@ -253,6 +268,8 @@ void site_devices_stop(void)
     if (site.bus != NULL)
         hostarch_unwatch(bus_descriptor(site.bus));
     io_ring_destroy(site.ring);
+    for (unsigned i = 0; i < SITE_DISKS; i++)
+        io_pool_destroy(site.disk_pools[i]);
     io_pool_destroy(site.pool);
     bus_destroy(site.bus);
     memset(&site, 0, sizeof site);

@@ -8,12 +8,14 @@
 
 struct disk_image;
 struct site_net;
+enum { SITE_DISKS = 26 };
 
 struct site_devices_options {
     int terminal_in, terminal_out; /* -1: the site has no terminal */
     uint16_t columns, rows;
     int stdin_fd, stdout_fd, stderr_fd; /* the command's own streams; -1: they are the terminal */
-    struct disk_image *root;       /* taken over */
+    struct disk_image *disks[SITE_DISKS]; /* the root first; taken over */
+    unsigned disk_count;
     struct site_net *nets;         /* their descriptors are taken over, one after the other */
     unsigned net_count;
     void (*escape)(void *cookie);  /* ^A x */

@@ -78,6 +78,14 @@
 /* Device numbers in attributes and FILE_MKNOD, as in tty.h. */
 #define FILE_DEVICE(major, minor)  ((uint32_t)(major) << 20 | (uint32_t)(minor))
 
+/* Disks and their partitions (vda, vda1, ...): nodes of om, under these keys at om's port. A node of a name, in /dev say, leads
+ * to them by its device number. FILE_OPEN gives a segment; FILE_O_EXCLUSIVE is -EBUSY when it is mounted, and so is
+ * FILE_O_WRITE; -EROFS: it can only be read; -ENXIO: no such disk or partition. */
+#define FILE_BLOCK_MAJOR     254u
+#define FILE_BLOCKS_KEY      (255ull << 56 | 1)                 /* a directory that names all of them, for FILE_READDIR */
+#define FILE_BLOCK_KEY(minor)   (FILE_BLOCKS_KEY + 1 + (minor))  /* minor: 16 * disk + partition, 0: the whole disk */
+#define FILE_BLOCK_MINOR(key)   ((uint32_t)((key) - FILE_BLOCKS_KEY - 1))
+
 /* A node anywhere. `port` is the KnUniqueId's eight bytes as they stand. */
 struct file_node {
     uint64_t port;
@@ -132,9 +140,12 @@ enum file_operation {
                              * FILE_AT_MOUNT with that node. User 0. -EBUSY, -ENOTDIR */
     FILE_UNMOUNT,           /* P (its last component is not crossed): take the mount away -> node:
                              * what was mounted. -EINVAL: nothing was */
-    FILE_ATTACH,            /* P (the source, as in fstab), then a text: the type ("tmpfs", "ext4")
+    FILE_ATTACH,            /* P (the source: "/dev/vdb1"; of a tmpfs anything), then a text: the type ("tmpfs", "ext4")
                              * and, each after a comma, options (ro, size=BYTES, mode=OCTAL) ->
-                             * node: the root of a new file system of this server, for FILE_MOUNT */
+                             * node: the root of a new file system of this server, for FILE_MOUNT. -EBUSY: the
+                             * disk is mounted or open for writing; -EROFS: it can only be read, and ro was not given;
+                             * -EINVAL: no such file system is on it */
+    FILE_RESCAN,            /* key of a whole disk: read its table of partitions again. User 0. -EBUSY: one is in use */
     FILE_DETACH,            /* key (a root): written back and closed. -EBUSY: nodes open, mounts */
     FILE_SHUTDOWN,          /* user 0: all is written and cleanly unmounted when this is answered;
                              * from then on nothing can be changed (-EROFS) */

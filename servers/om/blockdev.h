@@ -23,12 +23,21 @@ struct blockdev {
     int (*flush)(struct blockdev *device);
     /* The bytes read as zero from now on. NULL: write zeros instead (blockdev_zero does). */
     int (*zero)(struct blockdev *device, uint64_t offset, uint64_t length);
+    /* Nobody needs the bytes any more: they read as zero, or as before. NULL: nothing is done. */
+    int (*discard)(struct blockdev *device, uint64_t offset, uint64_t length);
+    /* Nobody uses it any more; frees it. NULL: it is its maker's. */
+    void (*close)(struct blockdev *device);
 };
 
 /* Each returns 0 or an error of Linux made negative. A range outside of the device is -EIO. */
 int blockdev_read(struct blockdev *device, uint64_t offset, void *data, size_t length);
 int blockdev_write(struct blockdev *device, uint64_t offset, const void *data, size_t length);
 int blockdev_zero(struct blockdev *device, uint64_t offset, uint64_t length);
+int blockdev_discard(struct blockdev *device, uint64_t offset, uint64_t length);
 int blockdev_flush(struct blockdev *device);
+void blockdev_close(struct blockdev *device);       /* NULL does nothing */
+
+/* A part of another device, which it takes over and closes with itself; on failure (NULL: no memory) that one is closed. */
+struct blockdev *blockdev_part(struct blockdev *whole, uint64_t start, uint64_t size);
 
 #endif

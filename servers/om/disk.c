@@ -7,8 +7,10 @@
 #include "disk.h"
 
 #include <chorus.h>
+#include <dki/dki.h>
 #include <errno.h>
 #include <protocol/block.h>
+#include <protocol/virtio.h>
 #include <server/client.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,9 +81,31 @@ static int disk_flush(struct blockdev *device)
     return disk_ask(disk_of(device), BLOCK_FLUSH, 0, 0, NULL);
 }
 
+/* As much as one request may. */
+static int disk_ranges(struct blockdev *device, uint32_t operation, uint64_t offset, uint64_t length)
+{
+    int error = 0;
+
+    for (uint64_t done = 0, step; done < length && error == 0; done += step) {
+        step = length - done < BLOCK_RANGE_MAX ? length - done : BLOCK_RANGE_MAX;
+        error = disk_ask(disk_of(device), operation, offset + done, step, NULL);
+    }
+    return error;
+}
+
 static int disk_zero(struct blockdev *device, uint64_t offset, uint64_t length)
 {
-    return disk_ask(disk_of(device), BLOCK_WRITE_ZEROES, offset, length, NULL);
+    return disk_ranges(device, BLOCK_WRITE_ZEROES, offset, length);
+}
+
+static int disk_discard(struct blockdev *device, uint64_t offset, uint64_t length)
+{
+    return disk_ranges(device, BLOCK_DISCARD, offset, length);
+}
+
+static void disk_close(struct blockdev *device)
+{
+    free(disk_of(device));
 }
 
 static int geometry_ask(const struct disk *disk, struct block_geometry *ret)
@@ -113,6 +137,8 @@ int disk_open(unsigned number, struct blockdev **ret)
         .size = geometry.size, .read_only = (geometry.flags & BLOCK_READ_ONLY) != 0,
         .read = disk_read, .write = disk_write, .flush = disk_flush,
         .zero = (geometry.flags & BLOCK_CAN_WRITE_ZEROES) != 0 ? disk_zero : NULL,
+        .discard = (geometry.flags & BLOCK_CAN_DISCARD) != 0 ? disk_discard : NULL,
+        .close = disk_close,
     };
     *ret = &disk->device;
     return 0;
@@ -125,7 +151,15 @@ int disk_number(const char *name)
 
     if (strncmp(name, "disk", 4) == 0)
         number = strtoul(name + 4, &end, 10);
-    else if (strncmp(name, "/dev/vd", 7) == 0 && name[7] >= 'a' && name[7] <= 'z')
-        number = (unsigned long)(name[7] - 'a'), end = (char *)name + 8;
     return *end == '\0' && number < BLOCK_DISKS_MAX ? (int)number : -ENODEV;
+}
+
+unsigned disks_there(void)
+{
+    KnDevice device;
+    unsigned count = 0;
+
+    for (unsigned i = 0; deviceStat(i, &device) == K_OK; i++)
+        count += device.bus == K_DEVICE_VIRTIO && device.type == VIRTIO_TYPE_BLOCK;
+    return count;
 }

@@ -6,7 +6,9 @@
 
 /* Disk `number`; waits for its driver, for some seconds at most. 0, -ENODEV, -ENOMEM, -EIO. */
 int disk_open(unsigned number, struct blockdev **ret);
-/* "disk2" or "/dev/vdc": the number, or -ENODEV. */
+/* "disk2": the number, or -ENODEV. */
 int disk_number(const char *name);
+/* How many the site has. */
+unsigned disks_there(void);
 
 #endif

@@ -47,6 +47,8 @@ struct fs_change {
     struct file_time atime, mtime;
 };
 
+struct om;
+
 struct fs_operations {
     const char *name;           /* "ext4" */
 
@@ -83,6 +85,9 @@ struct fs_operations {
     /* A held node lives on without names. [w] release: the last one deletes it. */
     int (*hold)(struct fs *fs, fs_id id);
     void (*release)(struct fs *fs, fs_id id);
+    /* It is opened, and closed again, with FILE_O_*. The second: true when nobody has it open any more. NULL: nothing to do. */
+    int (*opened)(struct fs *fs, const struct om *om, fs_id id, uint32_t access);
+    bool (*closed)(struct fs *fs, fs_id id, uint32_t access);
     bool (*is_busy)(struct fs *fs);         /* is any node held? */
     uint32_t (*holds)(struct fs *fs, fs_id id);     /* how often is this one? */
     /* A file without a name, held once: for anonymous memory. It goes with its last hold. */
@@ -110,6 +115,7 @@ struct fs_operations {
 
     /* [w] All that was changed is durable. */
     int (*sync)(struct fs *fs);
+    int (*sync_node)(struct fs *fs, fs_id id);      /* [w] the same for this one; NULL: sync does it */
     bool (*is_changed)(struct fs *fs);      /* would sync have something to do? */
     int (*statfs)(struct fs *fs, struct file_statfs *ret);
     /* [w] All is on the disk and nothing is under way: another om can open it. */
@@ -126,6 +132,8 @@ struct fs {
     pthread_mutex_t lock;
     bool     read_only;
     bool     in_memory;         /* nothing of it outlives the site: it need not be pushed out */
+    struct blockdev *device;    /* closed with it; NULL: somebody else's, or none */
+    struct om *om;              /* where it needs it */
     uint32_t number;            /* of this file system in keys, 1..255 */
     fs_id    root;
     char     source[FS_SOURCE_SIZE];    /* the device, by the name that it was attached by */

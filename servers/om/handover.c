@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
 #include "om.h"
 #include "state.h"
 
@@ -46,17 +47,20 @@ void state_get(struct om_state *state, void *bytes, size_t size)
 
 /* Writing ------------------------------------------------------------------------------ */
 
-enum kind { KIND_END, KIND_EXT4, KIND_TMPFS };
+enum kind { KIND_END, KIND_EXT4, KIND_TMPFS, KIND_BLOCKS };
 
 static void system_put(const struct fs *fs, struct om_state *state)
 {
-    uint8_t kind = fs->in_memory ? KIND_TMPFS : KIND_EXT4;
+    uint8_t kind = fs->in_memory ? KIND_TMPFS : fs->number == BLOCKS_NUMBER ? KIND_BLOCKS : KIND_EXT4;
 
     STATE_PUT(state, kind);
     STATE_PUT(state, fs->number);
     STATE_PUT(state, fs->source);
     STATE_PUT(state, fs->read_only);
-    fs->operations->hand_over((struct fs *)fs, state);
+    if (kind == KIND_BLOCKS)
+        blocks_hand_over((struct fs *)fs, state);
+    else
+        fs->operations->hand_over((struct fs *)fs, state);
 }
 
 static void segments_put(struct om *om, struct om_state *state)
@@ -120,13 +124,23 @@ static int ext4_get(struct om *om, const char *source, bool read_only, struct om
 {
     struct blockdev *device = NULL;
     char why[256] = "";
-    int error = om->world->device(om->world, source, &device);
+    int error = blocks_device(om, source, &device);
 
     if (error == 0)
         error = ext4_take_over(device, read_only, om->cache_memory, state, ret, why, sizeof why);
     if (error != 0)
         fprintf(stderr, "%s cannot be taken over: %s\n", source, why);
+    else
+        (*ret)->device = device;
     return error;
+}
+
+static int blocks_get(struct om *om, struct om_state *state)
+{
+    struct fs *fs = blocks_new(om, om->world->disks != NULL ? om->world->disks(om->world) : 0);
+    int error = fs == NULL ? -ENOMEM : blocks_take_over(fs, state);
+
+    return error == 0 ? om_add(om, fs, BLOCKS_NUMBER) : error;
 }
 
 static int system_get(struct om *om, uint8_t kind, struct om_state *state)
@@ -143,6 +157,8 @@ static int system_get(struct om *om, uint8_t kind, struct om_state *state)
     source[FS_SOURCE_SIZE - 1] = '\0';
     if (state->failed || number == 0 || number >= OM_SYSTEMS_MAX || om->systems[number] != NULL)
         return -EINVAL;
+    if (kind == KIND_BLOCKS)
+        return number == BLOCKS_NUMBER ? blocks_get(om, state) : -EINVAL;
     error = kind == KIND_EXT4 ? ext4_get(om, source, read_only, state, &fs)
                               : tmpfs_take_over(om->store, om->tmpfs_keep, state, &fs);
     if (error != 0)
@@ -191,7 +207,7 @@ int om_take_over(struct om *om, struct om_state *state)
     STATE_GET(state, om->port);
     STATE_GET(state, om->mapper_port);
     for (STATE_GET(state, kind); kind != KIND_END && error == 0; STATE_GET(state, kind)) {
-        error = kind == KIND_EXT4 || kind == KIND_TMPFS ? system_get(om, kind, state) : -EINVAL;
+        error = kind > KIND_END && kind <= KIND_BLOCKS ? system_get(om, kind, state) : -EINVAL;
         if (error == 0 && is_root)
             error = om->systems[1] != NULL ? store_get(om, state) : -EINVAL;
         is_root = false;

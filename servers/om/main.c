@@ -31,7 +31,8 @@
 
 #define WORKERS        6
 #define WORKERS_MOST   64               /* some may wait for a disk that does not answer */
-#define MAPPER_THREADS 6
+#define MAPPER_THREADS 6                /* and more, when all wait for a disk, up to */
+#define MAPPER_THREADS_MOST 64
 #define CACHE_MEMORY   (4u << 20)       /* at most, */
 #define CACHE_SHARE    32               /* and this part of the site's memory */
 #define HEAP_MAX       (2u << 20)
@@ -118,6 +119,20 @@ static int world_flush(struct om_world *world, const KnCap *lc)
     return status == K_OK || status == K_EUNKNOWN ? 0 : -EIO;   /* unknown: it has gone, clean */
 }
 
+static int world_invalidate(struct om_world *world, const KnCap *lc)
+{
+    int status = lcFlush(lc, 0, 0, K_INVALIDATE, 0);
+
+    (void)world;
+    return status == K_OK || status == K_EUNKNOWN ? 0 : -EIO;
+}
+
+static unsigned world_disks(struct om_world *world)
+{
+    (void)world;
+    return disks_there();
+}
+
 static int world_device(struct om_world *world, const char *name, struct blockdev **ret)
 {
     int number = disk_number(name);
@@ -128,7 +143,7 @@ static int world_device(struct om_world *world, const char *name, struct blockde
 
 static struct om_world world = {
     .truncate = world_truncate, .zero = world_zero, .recall = world_recall, .drop = world_drop,
-    .flush = world_flush, .device = world_device,
+    .flush = world_flush, .invalidate = world_invalidate, .disks = world_disks, .device = world_device,
 };
 
 /* Memory ---------------------------------------------------------------------------- */
@@ -217,6 +232,8 @@ static struct {
     pthread_cond_t  go_on;
     uint32_t generation;
     unsigned resting;
+    unsigned threads, busy;
+    bool     no_more;           /* threads are made */
 } rest = { .lock = PTHREAD_MUTEX_INITIALIZER, .go_on = PTHREAD_COND_INITIALIZER };
 
 static void rest_here(uint32_t generation)
@@ -234,6 +251,7 @@ static void mapper_go_on(void)
     pthread_mutex_lock(&rest.lock);
     rest.generation++;
     rest.resting = 0;
+    rest.no_more = false;
     pthread_cond_broadcast(&rest.go_on);
     pthread_mutex_unlock(&rest.lock);
 }
@@ -241,7 +259,7 @@ static void mapper_go_on(void)
 static bool mapper_rests(void)
 {
     pthread_mutex_lock(&rest.lock);
-    bool all = rest.resting == MAPPER_THREADS;
+    bool all = rest.resting == rest.threads;
     pthread_mutex_unlock(&rest.lock);
     return all;
 }
@@ -253,8 +271,13 @@ static int mapper_rest(void)
     const KnMsgDesc message = { .annexAddr = annex };
     const KnIpcDest dest = { .target = mapper_ui, .mode = K_PORTMODE };
     int status = K_OK;
+    unsigned threads;
 
-    for (int i = 0; i < MAPPER_THREADS && status == K_OK; i++)
+    pthread_mutex_lock(&rest.lock);
+    rest.no_more = true;
+    threads = rest.threads;
+    pthread_mutex_unlock(&rest.lock);
+    for (unsigned i = 0; i < threads && status == K_OK; i++)
         status = ipcSend(&message, K_DEFAULTPORT, &dest);
     for (int i = 0; status == K_OK && !mapper_rests(); i++) {
         if (i == REST_LOOKS)
@@ -270,6 +293,41 @@ static bool is_own(void)
     KnCap self;
 
     return ipcSysInfo(&head) == K_OK && actorSelf(&self) == K_OK && uiEqual(&head.srcActor, &self.ui);
+}
+
+static void *mapper_run(void *is_successor);
+
+static int mapper_thread_make(bool is_successor)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, mapper_run, is_successor ? &rest : NULL) != 0)
+        return K_ENOMEM;
+    pthread_detach(thread);
+    return K_OK;
+}
+
+/* One more has something to do. If that are all, one is made: those who use another disk do not wait for a slow one. */
+static void mapper_begins(void)
+{
+    bool more;
+
+    pthread_mutex_lock(&rest.lock);
+    more = ++rest.busy == rest.threads && rest.threads < MAPPER_THREADS_MOST && !rest.no_more;
+    rest.threads += more;
+    pthread_mutex_unlock(&rest.lock);
+    if (!more || mapper_thread_make(false) == K_OK)
+        return;
+    pthread_mutex_lock(&rest.lock);
+    rest.threads--;
+    pthread_mutex_unlock(&rest.lock);
+}
+
+static void mapper_ends(void)
+{
+    pthread_mutex_lock(&rest.lock);
+    rest.busy--;
+    pthread_mutex_unlock(&rest.lock);
 }
 
 static void *mapper_run(void *is_successor)
@@ -296,7 +354,9 @@ static void *mapper_run(void *is_successor)
             rest_here(((const uint32_t *)(const void *)annex)[1]);
             continue;
         }
+        mapper_begins();
         mapper_serve(&request, body, message.bodySize, &reply, &answer);
+        mapper_ends();
         memset(reply_annex, 0, sizeof reply_annex);
         memcpy(reply_annex, &reply, sizeof reply);
         answered = request.op != K_MP_RELEASE;
@@ -307,14 +367,15 @@ static void *mapper_run(void *is_successor)
 
 static int mapper_threads_start(bool is_successor)
 {
-    for (int i = 0; i < MAPPER_THREADS; i++) {
-        pthread_t thread;
+    int status = K_OK;
 
-        if (pthread_create(&thread, NULL, mapper_run, is_successor ? &rest : NULL) != 0)
-            return K_ENOMEM;
-        pthread_detach(thread);
+    for (int i = 0; i < MAPPER_THREADS && status == K_OK; i++) {
+        pthread_mutex_lock(&rest.lock);
+        rest.threads++;
+        pthread_mutex_unlock(&rest.lock);
+        status = mapper_thread_make(is_successor);
     }
-    return K_OK;
+    return status;
 }
 
 static int mapper_start(void)
@@ -423,6 +484,8 @@ static int start(void)
     status = mapper_start();
     if (status == K_OK)
         root_mount();
+    if (status == K_OK && om_add_blocks(&om) != 0)
+        status = K_ENOMEM;
     return status;
 }
 

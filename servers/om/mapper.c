@@ -381,6 +381,21 @@ int om_segment_recall(struct om *om, uint64_t key)
     return first;
 }
 
+int om_segment_invalidate(struct om *om, uint64_t key)
+{
+    KnCap lcs[SEGMENTS_AT_ONCE];
+    unsigned count = caches_of(om, key, lcs);
+    int first = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        int error = om->world->invalidate(om->world, &lcs[i]);
+
+        if (first == 0)
+            first = error;
+    }
+    return first;
+}
+
 /* All caches of file systems on disks; the caller frees them. */
 static KnCap *caches_on_disk(struct om *om, size_t *ret_count)
 {
@@ -409,6 +424,48 @@ static KnCap *caches_on_disk(struct om *om, size_t *ret_count)
     pthread_rwlock_unlock(&om->lock);
     *ret_count = count;
     return lcs;
+}
+
+/* Some caches of one system, from bucket `*bucket` on. */
+static unsigned caches_of_system(struct om *om, uint32_t number, unsigned *bucket, struct om_segment *ret, unsigned most)
+{
+    unsigned count = 0;
+
+    pthread_mutex_lock(&om->segments_lock);
+    for (; *bucket < OM_SEGMENT_BUCKETS && count == 0; ++*bucket)
+        for (struct om_segment *segment = om->segments[*bucket]; segment != NULL && count < most; segment = segment->next)
+            if (OM_KEY_SYSTEM(segment->key) == number && !lc_is_cleared(&segment->lc))
+                ret[count++] = *segment;
+    pthread_mutex_unlock(&om->segments_lock);
+    return count;
+}
+
+/* What is left, since somebody has it mapped or open, makes the system busy. */
+int om_segments_drop(struct om *om, uint32_t number)
+{
+    struct om_segment found[64];
+    unsigned bucket = 0, count;
+    int first = 0;
+
+    while ((count = caches_of_system(om, number, &bucket, found, 64)) != 0) {
+        unsigned dropped = 0;
+
+        for (unsigned i = 0; i < count; i++) {
+            int error = om->world->flush(om->world, &found[i].lc);
+
+            if (first == 0)
+                first = error;
+            if (error != 0 || !om->world->drop(om->world, &found[i].lc))
+                continue;
+            pthread_rwlock_rdlock(&om->lock);
+            cache_forget(om, found[i].key, &found[i].lc);
+            pthread_rwlock_unlock(&om->lock);
+            dropped++;
+        }
+        if (count == 64 && dropped != 0)
+            bucket--;                   /* there may be more of them */
+    }
+    return first;
 }
 
 int om_segments_flush(struct om *om)

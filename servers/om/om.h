@@ -19,8 +19,9 @@
 
 #define OM_SYSTEMS_MAX 256
 #define OM_MOUNTS_MAX  64
+#define OM_CLAIMS_MAX  16
 #define OM_SEGMENT_BUCKETS 256
-#define OM_STATE_VERSION 1     /* of what om_hand_over writes */
+#define OM_STATE_VERSION 2     /* of what om_hand_over writes */
 
 /* The file system's number is in the upper byte of a key. */
 #define OM_KEY(number, id)  ((uint64_t)(number) << 56 | (id))
@@ -54,7 +55,10 @@ struct om_world {
     bool (*drop)(struct om_world *world, const KnCap *lc);
     /* All that was changed in a cache is to be pushed out: waits for it. 0 or -EIO */
     int (*flush)(struct om_world *world, const KnCap *lc);
-    /* The block device of that name ("disk1", "/dev/vdb"), or an error. */
+    /* What was changed is pushed out, and all pages go. 0 or -EIO */
+    int (*invalidate)(struct om_world *world, const KnCap *lc);
+    unsigned (*disks)(struct om_world *world);      /* how many there are; NULL: none are shown */
+    /* The disk of that name ("disk1"), or an error. */
     int (*device)(struct om_world *world, const char *name, struct blockdev **ret);
 };
 
@@ -62,6 +66,7 @@ struct om {
     pthread_rwlock_t lock;      /* of systems and mounts; taken before a file system's lock */
     struct fs *systems[OM_SYSTEMS_MAX];     /* by number; 1 is the root; 0 is not used */
     struct om_mount mounts[OM_MOUNTS_MAX];
+    uint16_t claims[OM_CLAIMS_MAX];         /* disks that are being mounted or unmounted: minor number + 1, 0: none */
     uint64_t port, mapper_port; /* UIs of our ports */
     struct om_world *world;
     uint32_t cache_memory;      /* for each file system, bytes */
@@ -91,6 +96,8 @@ void om_init(struct om *om, struct om_world *world);
 int om_stop(struct om *om);
 /* A file system becomes number `number` (0: the next free one). -ENOSPC: no number is free. */
 int om_add(struct om *om, struct fs *fs, uint32_t number);
+/* Show the disks of the world. -ENOMEM */
+int om_add_blocks(struct om *om);
 /* handover.c: everything is on the disks, or in memory that goes along. Nobody else uses om. -EIO, -EROFS, -EBUSY: it was stopped */
 int om_rest(struct om *om);
 /* After om_rest: write down what the next om must know. -ENOMEM; -EBUSY: there is no root */
@@ -116,6 +123,10 @@ void om_cut_end(struct om *om, uint64_t key, uint64_t size);
 /* For each cache of the segment: call the world's `zero`, or `recall`. No locks held. */
 void om_segment_zero(struct om *om, uint64_t key, uint64_t offset, uint64_t length);
 int om_segment_recall(struct om *om, uint64_t key);
+/* The same for `invalidate`. */
+int om_segment_invalidate(struct om *om, uint64_t key);
+/* Push out and drop all caches of a file system that nobody uses. No locks held. The first error of pushing out. */
+int om_segments_drop(struct om *om, uint32_t number);
 /* Have all caches of files that outlive the site pushed out. No locks held. The first error. */
 int om_segments_flush(struct om *om);
 /* A name or a hold of the file has gone: is the Nucleus the last to hold it? Lock of the file

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "blocks.h"
 #include "requests.h"
 
 /* Helpers ------------------------------------------------------------------------- */
@@ -279,8 +280,7 @@ static int serve_node(struct serving *serving, handler *handle)
 
 static bool changes_systems(uint32_t operation)
 {
-    return operation == FILE_ATTACH || operation == FILE_DETACH || operation == FILE_MOUNT ||
-           operation == FILE_UNMOUNT;
+    return operation == FILE_MOUNT || operation == FILE_UNMOUNT;
 }
 
 static int serve_locked(struct serving *serving)
@@ -290,16 +290,17 @@ static int serve_locked(struct serving *serving)
                           ? handlers[operation - FILE_STATFS] : NULL;
     int error;
 
+    if (operation == FILE_RESCAN)
+        return serving->request->credentials.uid != 0 ? -EPERM : blocks_rescan(serving->om, serving->request->key);
     if (handle == NULL)
         return -ENOSYS;
+    if (operation == FILE_ATTACH || operation == FILE_DETACH)
+        return handle(serving);         /* they wait for disks, and take the lock where they must */
     if (changes_systems(operation))
         pthread_rwlock_wrlock(&serving->om->lock);
     else
         pthread_rwlock_rdlock(&serving->om->lock);
-    if (operation == FILE_ATTACH || operation == FILE_DETACH)
-        error = serving->om->stopped ? -EIO : handle(serving);
-    else
-        error = serve_node(serving, handle);
+    error = serve_node(serving, handle);
     pthread_rwlock_unlock(&serving->om->lock);
     return error;
 }
@@ -325,6 +326,8 @@ static void caches_tell(struct serving *serving, int error)
         om_cut_end(serving->om, serving->cut_key, error == 0 ? serving->cut_size : UINT64_MAX);
     if (serving->punched_key != 0)
         om_segment_zero(serving->om, serving->punched_key, request->io.offset, request->io.length);
+    if (serving->idle_key != 0)
+        om_segment_invalidate(serving->om, serving->idle_key);
     if (serving->om->lingering != 0)
         om_linger_end(serving->om);
 }
@@ -349,6 +352,7 @@ void om_serve(struct om *om, struct om_call *call)
         *serving = (struct serving){ .om = om, .call = call, .request = call->request,
                                      .reply = call->reply };
         hole_prepare(serving);
+        blocks_prepare(om, call->request);
         if (call->request->operation == FILE_SYNC || call->request->operation == FILE_SHUTDOWN)
             error = serve_all(serving);
         else
@@ -385,12 +389,22 @@ int om_add(struct om *om, struct fs *fs, uint32_t number)
         for (number = 2; number < OM_SYSTEMS_MAX && om->systems[number] != NULL; number++)
             ;
     if (number >= OM_SYSTEMS_MAX || om->systems[number] != NULL) {
+        struct blockdev *device = fs->device;
         fs->operations->unmount(fs);
+        blockdev_close(device);
         return -ENOSPC;
     }
     fs->number = number;
+    fs->om = om;
     om->systems[number] = fs;
     return 0;
+}
+
+int om_add_blocks(struct om *om)
+{
+    struct fs *fs = blocks_new(om, om->world->disks(om->world));
+
+    return fs != NULL ? om_add(om, fs, BLOCKS_NUMBER) : -ENOMEM;
 }
 
 int om_sync(struct om *om)
@@ -443,7 +457,9 @@ int om_stop(struct om *om)
 
         if (i == 1)
             store_close(om->store);
+        struct blockdev *device = om->systems[i] != NULL ? om->systems[i]->device : NULL;
         error = om->systems[i] != NULL ? om->systems[i]->operations->unmount(om->systems[i]) : 0;
+        blockdev_close(device);
 
         om->systems[i] = NULL;
         if (first == 0)

@@ -17,6 +17,7 @@ struct serving {
     struct walk walk;           /* of the first path */
     uint64_t cut_key;           /* a file whose size changes: tell the caches after the lock */
     uint64_t cut_size;
+    uint64_t idle_key;          /* a disk that the last one has closed: its pages go */
     uint64_t punched_key;       /* a file that gets a hole: the same */
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "blocks.h"
 #include "requests.h"
 
 /* Contents and the disk ----------------------------------------------------------- */
@@ -43,7 +44,9 @@ int serve_allocate(struct serving *serving)
 
 int serve_fsync(struct serving *serving)
 {
-    return serving->fs->operations->sync(serving->fs);
+    const struct fs_operations *operations = serving->fs->operations;
+
+    return operations->sync_node != NULL ? operations->sync_node(serving->fs, id_given(serving)) : operations->sync(serving->fs);
 }
 
 /* Mounting ------------------------------------------------------------------------ */
@@ -138,14 +141,22 @@ static int ext4_attach(struct om *om, const char *source, const struct attach_op
 {
     struct blockdev *device = NULL;
     char why[256] = "";
-    int error = om->world->device(om->world, source, &device);
+    int error = blocks_device(om, source, &device);
 
+    if (error == 0 && device->read_only && !options->read_only) {
+        blockdev_close(device);
+        return -EROFS;
+    }
     if (error != 0)
         return error;
     error = ext4_mount(device, options->read_only, om->cache_memory, ret, why, sizeof why);
-    if (error != 0)
-        fprintf(stderr, "%s cannot be mounted: %s\n", source, why);
-    return error;
+    if (error == 0) {
+        (*ret)->device = device;
+        return 0;
+    }
+    fprintf(stderr, "%s cannot be mounted: %s\n", source, why);
+    blockdev_close(device);
+    return error == -EUCLEAN || error == -EOPNOTSUPP ? -EINVAL : error;     /* what mount(2) says of it */
 }
 
 /* Without a store a tmpfs has half of the memory. */
@@ -166,6 +177,47 @@ static int tmpfs_attach(struct om *om, const struct attach_options *options, str
 }
 
 /* Without the lock of any file system, and with om's own for writing. */
+/* A disk is opened and recovered without locks, since that waits for it; it is claimed meanwhile. */
+static int disk_attach(struct om *om, const char *source, const struct attach_options *options, struct fs **ret)
+{
+    int minor = blocks_minor(source), error = minor < 0 ? -ENOTBLK : 0;
+
+    if (error == 0) {
+        pthread_rwlock_wrlock(&om->lock);
+        error = om->stopped ? -EIO : blocks_claim(om, minor);
+        pthread_rwlock_unlock(&om->lock);
+    }
+    if (error != 0)
+        return error;
+    om_segment_invalidate(om, FILE_BLOCK_KEY((uint64_t)minor));
+    error = ext4_attach(om, source, options, ret);
+    pthread_rwlock_wrlock(&om->lock);
+    if (error == 0) {
+        snprintf((*ret)->source, sizeof (*ret)->source, "%s", source);
+        error = om_add(om, *ret, 0);
+    }
+    blocks_claim_end(om, minor);
+    pthread_rwlock_unlock(&om->lock);
+    return error;
+}
+
+static int memory_attach(struct om *om, const char *source, const struct attach_options *options, struct fs **ret)
+{
+    pthread_rwlock_wrlock(&om->lock);
+    int error = om->stopped ? -EIO : tmpfs_attach(om, options, ret);
+    if (error == 0) {
+        snprintf((*ret)->source, sizeof (*ret)->source, "%s", source);
+        error = om_add(om, *ret, 0);
+    }
+    pthread_rwlock_unlock(&om->lock);
+    return error;
+}
+
+static bool is_on_disk(const char *type)
+{
+    return strcmp(type, "ext4") == 0 || strcmp(type, "ext3") == 0 || strcmp(type, "ext2") == 0;
+}
+
 int serve_attach(struct serving *serving)
 {
     const struct file_request *request = serving->request;
@@ -184,18 +236,40 @@ int serve_attach(struct serving *serving)
     if (error != 0)
         return error;
     if (strcmp(options.type, "tmpfs") == 0)
-        error = tmpfs_attach(serving->om, &options, &fs);
-    else if (strcmp(options.type, "ext4") == 0)
-        error = ext4_attach(serving->om, source, &options, &fs);
+        error = memory_attach(serving->om, source, &options, &fs);
+    else if (is_on_disk(options.type))
+        error = disk_attach(serving->om, source, &options, &fs);
     else
         error = -ENODEV;
-    if (error == 0) {
-        snprintf(fs->source, sizeof fs->source, "%s", source);
-        error = om_add(serving->om, fs, 0);
-    }
     if (error != 0)
         return error;
     serving->reply->node = (struct file_node){ serving->om->port, OM_KEY(fs->number, fs->root) };
+    return 0;
+}
+
+/* Nobody finds it any more from now on; its disk is claimed until it has been closed. */
+static int system_take(struct om *om, uint32_t number, struct fs **ret, int *ret_minor)
+{
+    struct fs *fs = om->systems[number];
+    bool busy;
+
+    if (fs == NULL || number == 1 || number == BLOCKS_NUMBER)
+        return -EINVAL;
+    for (unsigned i = 0; i < OM_MOUNTS_MAX; i++)
+        if (om->mounts[i].at != 0 && OM_KEY_SYSTEM(om->mounts[i].at) == number)
+            return -EBUSY;
+    pthread_mutex_lock(&fs->lock);
+    busy = fs->operations->is_busy(fs);
+    pthread_mutex_unlock(&fs->lock);
+    if (busy)
+        return -EBUSY;
+    *ret_minor = fs->in_memory ? -ENODEV : blocks_minor(fs->source);
+    om->systems[number] = NULL;
+    if (*ret_minor >= 0 && blocks_claim(om, *ret_minor) != 0) {
+        om->systems[number] = fs;
+        return -EBUSY;
+    }
+    *ret = fs;
     return 0;
 }
 
@@ -203,21 +277,26 @@ int serve_detach(struct serving *serving)
 {
     struct om *om = serving->om;
     uint32_t number = OM_KEY_SYSTEM(serving->request->key);
-    struct fs *fs = om->systems[number];
+    struct blockdev *device;
+    struct fs *fs = NULL;
+    int minor = -1, error, flushed;
 
     if (serving->request->credentials.uid != 0)
         return -EPERM;
-    if (fs == NULL || number == 1)
-        return -EINVAL;
-    for (unsigned i = 0; i < OM_MOUNTS_MAX; i++)
-        if (om->mounts[i].at != 0 && OM_KEY_SYSTEM(om->mounts[i].at) == number)
-            return -EBUSY;
-    pthread_mutex_lock(&fs->lock);
-    if (fs->operations->is_busy(fs)) {
-        pthread_mutex_unlock(&fs->lock);
-        return -EBUSY;
-    }
-    pthread_mutex_unlock(&fs->lock);
-    om->systems[number] = NULL;
-    return fs->operations->unmount(fs);
+    flushed = om_segments_drop(om, number);
+    pthread_rwlock_wrlock(&om->lock);
+    error = om->stopped ? -EIO : system_take(om, number, &fs, &minor);
+    pthread_rwlock_unlock(&om->lock);
+    if (error != 0)
+        return error;
+    device = fs->device;
+    error = fs->operations->unmount(fs);
+    blockdev_close(device);
+    pthread_rwlock_wrlock(&om->lock);
+    if (minor >= 0)
+        blocks_claim_end(om, minor);
+    pthread_rwlock_unlock(&om->lock);
+    if (minor >= 0)
+        om_segment_invalidate(om, FILE_BLOCK_KEY((uint64_t)minor));
+    return error != 0 ? error : flushed;
 }

@@ -156,6 +156,12 @@ static int node_open(struct serving *serving, const struct file_attributes *attr
 
     if (error != 0)
         return error;
+    if (serving->fs->operations->opened != NULL)
+        error = serving->fs->operations->opened(serving->fs, serving->om, id, access);
+    if (error != 0) {
+        serving->fs->operations->release(serving->fs, id);
+        return error;
+    }
     if (!made && writes && S_ISREG(attributes->mode))
         error = privilege_drop(serving, attributes);
     if (error == 0 && !made && (access & FILE_O_TRUNCATE) != 0 && S_ISREG(attributes->mode))
@@ -166,7 +172,7 @@ static int node_open(struct serving *serving, const struct file_attributes *attr
         serving->fs->operations->release(serving->fs, id);
         return error;
     }
-    if (S_ISREG(attributes->mode))
+    if (S_ISREG(attributes->mode) || (S_ISBLK(attributes->mode) && serving->fs->operations->opened != NULL))
         serving->reply->node.port = serving->om->mapper_port;
     if (made)
         serving->reply->flags |= FILE_CREATED;
@@ -263,7 +269,12 @@ int serve_create(struct serving *serving)
 
 int serve_close(struct serving *serving)
 {
-    serving->fs->operations->release(serving->fs, id_given(serving));
+    const struct fs_operations *operations = serving->fs->operations;
+    fs_id id = id_given(serving);
+
+    if (operations->closed != NULL && operations->closed(serving->fs, id, serving->request->open.access))
+        serving->idle_key = OM_KEY(serving->number, id);
+    operations->release(serving->fs, id);
     om_segment_check(serving->om, serving->fs, OM_KEY(serving->number, id_given(serving)));
     return 0;
 }

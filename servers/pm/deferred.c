@@ -12,9 +12,15 @@ struct deferred {
     enum deferred_kind kind;
     struct file_node node;
     uint64_t number;
+    uint64_t order;
 };
 
+#define PAUSE (NANOSECONDS / 2000)
+#define PAUSES 2000
+
 static struct list notes = { &notes, &notes };
+static struct list running = { &running, &running }; /* some worker does them now */
+static uint64_t last;
 
 static void note(struct deferred what)
 {
@@ -24,6 +30,7 @@ static void note(struct deferred what)
         return;
     }
     *copy = what;
+    copy->order = ++last;
     list_append(&notes, &copy->link);
 }
 
@@ -58,12 +65,36 @@ bool deferred_run(void)
     if (link == NULL)
         return false;
     struct deferred *what = LIST_ENTRY(link, struct deferred, link);
+    list_append(&running, link);
     switch (what->kind) {
     case CLOSE_FILE: file_server_close(what->node, (uint32_t)what->number); break;
     case CLOSE_DEVICE: device_server_close(what->number); break;
     case UNWATCH: device_server_unwatch(what->number); break;
     case SESSION_END: device_server_session_end((pid_t)what->number); break;
     }
+    list_remove(link);
     free(what);
     return true;
+}
+
+static bool has_older(struct list *list, uint64_t order)
+{
+    LIST_EACH(list, at)
+        if (LIST_ENTRY(at, struct deferred, link)->order <= order)
+            return true;
+    return false;
+}
+
+void deferred_settle(void)
+{
+    uint64_t order = last;
+    for (int i = 0; i < PAUSES; i++) {
+        while (has_older(&notes, order))
+            deferred_run();
+        if (!has_older(&running, order))
+            return;
+        pm_unlock();
+        threadDelay(PAUSE);
+        pm_lock();
+    }
 }

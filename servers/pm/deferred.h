@@ -17,5 +17,7 @@ void deferred_session_end(pid_t sid);
 /* Do one of them; false: none is left. Gives up the lock. */
 bool deferred_run(void);
 bool deferred_is_due(void);
+/* What was deferred before has been done when this returns, or a second has gone by. Gives up the lock. */
+void deferred_settle(void);
 
 #endif

@@ -60,6 +60,11 @@ bool file_server_segment(const struct file_node *node, KnCap *ret_segment)
     return false;
 }
 
+struct file_node file_server_block(uint32_t device)
+{
+    return (struct file_node){ .port = om_root.port, .key = FILE_BLOCK_KEY((uint64_t)(device & 0xfffff)) };
+}
+
 void file_credentials_of(struct file_credentials *to, const struct process *process)
 {
     const struct credentials *from = &process->credentials;

@@ -33,6 +33,9 @@ void file_server_note_mapper(uint64_t server, uint64_t mapper);
 /* The segment of a regular file by its node; false: no file of that server was opened yet. */
 bool file_server_segment(const struct file_node *node, KnCap *ret_segment);
 
+/* The node of the disk or partition that a device number stands for. */
+struct file_node file_server_block(uint32_t device);
+
 void file_credentials_of(struct file_credentials *to, const struct process *process);
 
 void file_server_close(struct file_node node, uint32_t access);

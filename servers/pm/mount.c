@@ -7,7 +7,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "block.h"
 #include "call.h"
+#include "deferred.h"
 #include "descriptor.h"
 #include "device.h"
 #include "own_files.h"
@@ -173,6 +175,14 @@ static int make_device(struct file_node dev, const struct tty_node *node)
     return file_exchange(&exchange);
 }
 
+static struct file_node dev_root; /* port 0: /dev is not ours */
+
+void mount_fill_blocks(void)
+{
+    if (dev_root.port != 0)
+        block_fill_dev(dev_root);
+}
+
 void mount_fill_dev(void)
 {
     struct tty_node nodes[64];
@@ -185,6 +195,8 @@ void mount_fill_dev(void)
         if (strchr(nodes[i].name, '/') == NULL)
             make_device(dev->root, &nodes[i]);
     }
+    dev_root = dev->root;
+    mount_fill_blocks();
     make(dev->root, FILE_SYMLINK, "fd", "/proc/self/fd", 0, 0);
     make(dev->root, FILE_SYMLINK, "stdin", "/proc/self/fd/0", 0, 0);
     make(dev->root, FILE_SYMLINK, "stdout", "/proc/self/fd/1", 0, 0);
@@ -202,6 +214,36 @@ static int fetch_text(struct call *call, VmAddr at, char *text, size_t size)
         return 0;
     int length = copy_in_string(call, text, at, size);
     return length < 0 ? length == -ENAMETOOLONG ? -EINVAL : length : 0;
+}
+
+static bool is_on_disk(const char *type)
+{
+    return strcmp(type, "ext4") == 0 || strcmp(type, "ext3") == 0 || strcmp(type, "ext2") == 0;
+}
+
+/* What the source leads to, as om calls it. */
+static int disk_find(struct call *call, VmAddr source, char *name, size_t size)
+{
+    struct place place = { 0 };
+    struct file_exchange exchange = { 0 };
+    int error = place_find(call, source, PLACE_ANY, &place);
+    if (error != 0)
+        return error;
+    exchange.node = place.node;
+    place_clear(&place);
+    exchange.request.operation = FILE_GETATTR;
+    error = file_exchange(&exchange);
+    if (error != 0)
+        return error;
+    const struct file_attributes *node = &exchange.reply.attributes;
+    uint32_t minor = node->rdev & 0xfffff;
+    if (!S_ISBLK(node->mode))
+        return -ENOTBLK;
+    if (node->rdev >> 20 != FILE_BLOCK_MAJOR || minor / 16 >= 26)
+        return -ENXIO;
+    snprintf(name, size, minor % 16 == 0 ? "/dev/vd%c" : "/dev/vd%c%u", 'a' + minor / 16, minor % 16);
+    deferred_settle(); /* who has just closed the disk must not be in the way */
+    return 0;
 }
 
 int64_t linux_mount(struct call *call)
@@ -234,10 +276,21 @@ int64_t linux_mount(struct call *call)
     } else {
         if (flags & MS_RDONLY)
             strncat(data, *data ? ",ro" : "ro", sizeof data - strlen(data) - 1);
-        error = new_file_system(source, type, data, &root);
+        char disk[16];
+        if (is_on_disk(type))
+            error = disk_find(call, call->arg[0], disk, sizeof disk);
+        if (error == 0)
+            error = new_file_system(is_on_disk(type) ? disk : source, type, data, &root);
     }
     if (error == 0)
         error = mount_add(&target, root, source, type, flags & MS_RDONLY ? "ro" : "rw");
+    else
+        flags |= MS_BIND; /* there is nothing to detach */
+    if (error != 0 && !(flags & MS_BIND) && !file_node_is_own(&root)) {
+        struct file_exchange exchange = { .node = root };
+        exchange.request.operation = FILE_DETACH;
+        file_exchange(&exchange);
+    }
     if (error != 0)
         place_clear(&target);
     return error;
@@ -282,6 +335,23 @@ static struct mount *find_mount(const struct place *place)
     return NULL;
 }
 
+/* The file system goes. If somebody still uses it after all, it is where it was: -EBUSY. */
+static int detach(struct mount *mount)
+{
+    struct file_exchange detach = { .node = mount->root };
+    deferred_settle();
+    detach.request.operation = FILE_DETACH;
+    int error = file_exchange(&detach);
+    if (error != -EBUSY)
+        return error;
+    struct file_exchange again = { .node = mount->covered.node };
+    again.request.operation = FILE_MOUNT;
+    again.request.mount.node = mount->root;
+    list_append(&mounts, &mount->link);
+    file_exchange(&again);
+    return -EBUSY;
+}
+
 int64_t linux_umount2(struct call *call)
 {
     struct place place;
@@ -300,11 +370,10 @@ int64_t linux_umount2(struct call *call)
     exchange.request.operation = FILE_UNMOUNT;
     list_remove(&mount->link);
     error = file_exchange(&exchange);
-    if (error == 0 && strcmp(mount->type, "none") != 0 && !file_node_is_own(&mount->root)) {
-        struct file_exchange detach = { .node = mount->root };
-        detach.request.operation = FILE_DETACH;
-        file_exchange(&detach);
-    }
+    if (error == 0 && strcmp(mount->type, "none") != 0 && !file_node_is_own(&mount->root))
+        error = detach(mount);
+    if (error == -EBUSY)
+        return error;
     place_clear(&mount->covered);
     free(mount);
     return error;

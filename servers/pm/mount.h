@@ -25,5 +25,7 @@ int mount_at_boot(const char *path, const char *type, const char *source);
 int mount_nowhere(struct file_node *ret_root);
 /* At boot: device nodes for what dm has, in /dev. */
 void mount_fill_dev(void);
+/* The nodes of disks and partitions in /dev, as they are now. */
+void mount_fill_blocks(void);
 
 #endif

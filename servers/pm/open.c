@@ -4,9 +4,11 @@
 
 #include <sys/stat.h>
 
+#include "block.h"
 #include "call.h"
 #include "deferred.h"
 #include "device.h"
+#include "file_server.h"
 #include "path.h"
 #include "pipe.h"
 #include "process.h"
@@ -53,6 +55,7 @@ static struct file *file_of_server(struct path_walk *walk, uint32_t flags)
     bool is_directory = S_ISDIR(reply->attributes.mode);
     bool by_message = reply->flags & FILE_BY_MESSAGE;
     struct file *file = file_new(is_directory   ? &directory_operations
+                                 : S_ISBLK(reply->attributes.mode) ? &block_operations
                                  : by_message   ? &message_operations
                                                 : &regular_operations, flags);
     if (file == NULL)
@@ -91,6 +94,31 @@ static void let_go(struct path_walk *walk)
                         walk->exchange.request.open.access);
 }
 
+/* A disk: what its node stands for is om's, under another key. */
+static int64_t open_block(struct call *call, uint32_t device, uint32_t flags, struct file **ret_file)
+{
+    struct path_walk walk;
+    if (device >> 20 != FILE_BLOCK_MAJOR)
+        return -ENXIO;
+    request_of(&walk, call_process(call), flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC), 0, 0);
+    if (flags & O_EXCL)
+        walk.exchange.request.open.access |= FILE_O_EXCLUSIVE;
+    walk.server = walk.exchange.node = file_server_block(device);
+    walk.exchange.thread = call_thread(call);
+    file_credentials_of(&walk.exchange.request.credentials, call_process(call));
+    deferred_settle(); /* who has just closed it must not be in the way */
+    int error = file_exchange(&walk.exchange);
+    struct file *file = error == 0 ? file_of_server(&walk, flags) : NULL;
+    if (error == 0 && file == NULL)
+        let_go(&walk);
+    if (file == NULL)
+        return error != 0 ? error == -ESTALE ? -ENXIO : error : -ENOMEM;
+    file->device = device;
+    file->opened = (struct file_node){ .port = walk.server.port, .key = walk.exchange.reply.attributes.key };
+    *ret_file = file;
+    return 0;
+}
+
 static int64_t open_special(struct call *call, struct path_walk *walk, uint32_t flags,
                             struct file **ret_file)
 {
@@ -103,15 +131,20 @@ static int64_t open_special(struct call *call, struct path_walk *walk, uint32_t 
         error = pipe_open_fifo(call, attributes, node, flags, &file);
     else if (S_ISCHR(attributes->mode))
         error = device_open(call, attributes->rdev, flags, &file);
+    else if (S_ISBLK(attributes->mode))
+        error = open_block(call, attributes->rdev, flags, &file);
     else
         error = -ENXIO;
     if (error == CALL_WAITS)
         file = call->file;
     else if (error != 0)
         return error;
+    struct file_node opened = file->opened;
     if (file->place.path == NULL)
         name_file(file, walk);
-    file->held = false;
+    file->held = S_ISBLK(attributes->mode);
+    if (file->held)
+        file->opened = opened;
     *ret_file = file;
     return error;
 }
@@ -171,9 +204,10 @@ int open_again(struct call *call, struct file *file, uint32_t flags, struct file
         (*ret_file)->number = file->number;
         return 0;
     }
-    if (type != S_IFCHR)
+    if (type != S_IFCHR && type != S_IFBLK)
         return -ENXIO;
-    int error = (int)device_open(call, file->device, flags, ret_file);
+    int error = type == S_IFCHR ? (int)device_open(call, file->device, flags, ret_file)
+                                : (int)open_block(call, file->device, flags, ret_file);
     if (error != 0)
         return error;
     (*ret_file)->attributes = file->attributes;

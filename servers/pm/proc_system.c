@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "block.h"
 #include "mount.h"
 #include "proc.h"
 #include "process.h"
@@ -124,7 +125,7 @@ static int print_version(FILE *out)
 
 static int print_filesystems(FILE *out)
 {
-    fprintf(out, "nodev\tproc\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tdevpts\n\text4\n");
+    fprintf(out, "nodev\tproc\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tdevpts\n\text4\n\text3\n\text2\n");
     return 0;
 }
 
@@ -269,7 +270,7 @@ const struct proc_file proc_system_files[] = {
     { "loadavg", print_loadavg, NULL },
     { "meminfo", print_meminfo, NULL },
     { "modules", print_nothing, NULL },
-    { "partitions", print_nothing, NULL },
+    { "partitions", block_print_partitions, NULL },
     { "stat", print_stat, NULL },
     { "swaps", print_swaps, NULL },
     { "sys/fs/file-max", print_file_max, NULL },

@@ -74,7 +74,7 @@ int regular_sync(struct file *file, bool all)
     return file_exchange(&exchange);
 }
 
-static void file_closed(struct file *file)
+void regular_closed(struct file *file)
 {
     if (file->held)
         deferred_close_file(file->opened, file->access);
@@ -251,7 +251,7 @@ static bool is_single(const struct user_io *io)
     return io->count == 1;
 }
 
-static int64_t regular_read(struct call *call, struct file *file, struct user_io *io,
+int64_t regular_read(struct call *call, struct file *file, struct user_io *io,
                             int64_t *offset)
 {
     int64_t size = segment_size(&file->segment), at = *offset;
@@ -313,7 +313,7 @@ static int64_t wait_for_turn(struct call *call, struct file *file)
     return wait_in(call, &turn->next) == 0 ? CALL_WAITS : -ENOMEM;
 }
 
-static int64_t regular_write(struct call *call, struct file *file, struct user_io *io,
+int64_t regular_write(struct call *call, struct file *file, struct user_io *io,
                              int64_t *offset)
 {
     bool appends = file->flags & O_APPEND;
@@ -347,7 +347,7 @@ static int64_t regular_write(struct call *call, struct file *file, struct user_i
     return length;
 }
 
-static int64_t seek_to(struct call *call, struct file *file, int64_t offset, int whence)
+int64_t regular_seek(struct call *call, struct file *file, int64_t offset, int whence)
 {
     int64_t base = 0, size;
     switch (whence) {
@@ -378,8 +378,8 @@ static int64_t seek_to(struct call *call, struct file *file, int64_t offset, int
 }
 
 const struct file_operations regular_operations = {
-    .seekable = true, .read = regular_read, .write = regular_write, .release = file_closed,
-    .seek = seek_to,
+    .seekable = true, .read = regular_read, .write = regular_write, .release = regular_closed,
+    .seek = regular_seek,
 };
 
 /* ---- by messages ---- */
@@ -439,8 +439,8 @@ static int64_t message_write(struct call *call, struct file *file, struct user_i
 }
 
 const struct file_operations message_operations = {
-    .seekable = true, .read = message_read, .write = message_write, .release = file_closed,
-    .seek = seek_to,
+    .seekable = true, .read = message_read, .write = message_write, .release = regular_closed,
+    .seek = regular_seek,
 };
 
 /* ---- directories ---- */
@@ -465,7 +465,7 @@ static int64_t directory_seek(struct call *call, struct file *file, int64_t offs
 }
 
 const struct file_operations directory_operations = {
-    .seekable = true, .read = directory_read, .release = file_closed, .seek = directory_seek,
+    .seekable = true, .read = directory_read, .release = regular_closed, .seek = directory_seek,
 };
 
 struct entry64 {

@@ -8,6 +8,12 @@ extern const struct file_operations regular_operations; /* a segment */
 extern const struct file_operations message_operations; /* FILE_READ and FILE_WRITE */
 extern const struct file_operations directory_operations;
 
+/* Operations of regular_operations, for other kinds that are segments. */
+int64_t regular_read(struct call *call, struct file *file, struct user_io *io, int64_t *offset);
+int64_t regular_write(struct call *call, struct file *file, struct user_io *io, int64_t *offset);
+int64_t regular_seek(struct call *call, struct file *file, int64_t offset, int whence);
+void regular_closed(struct file *file);
+
 /* Its size now: the Nucleus's cache knows it best. An error is negative. Gives up the lock. */
 int64_t regular_size(struct call *call, struct file *file);
 /* The same for a segment. */

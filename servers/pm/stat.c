@@ -72,7 +72,7 @@ static int attributes_of_file(struct call *call, struct file *file, struct file_
     if (error != 0)
         return error;
     *to = exchange.reply.attributes;
-    if (file->has_segment) {
+    if (file->has_segment && S_ISREG(to->mode)) {
         int64_t size = segment_size(&file->segment);
         if (size >= 0)
             to->size = (uint64_t)size;

@@ -113,7 +113,7 @@ static const char *image_open(struct disk_image *image, const char *path)
     if (wrong != NULL)
         return wrong;
     if (!lock(image->file, writable))
-        return writable ? "it is in use by another site"
+        return writable ? "it is in use already, by this or another site"
                         : "another site is writing to it";
     if (image->mode == DISK_IMAGE_SNAPSHOT && !snapshot_open(image))
         return strerror(errno);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define ENTRIES   128
-#define FILES_MAX 16
+#define FILES_MAX 64
 
 struct io_ring {
     struct io_uring uring;

@@ -80,7 +80,7 @@ Test(disk_image, two_writers_are_refused)
     struct disk_image *first = disk_image_open(path, DISK_IMAGE_WRITABLE, reason, sizeof reason);
 
     cr_assert_not_null(first);
-    expect_refused(path, DISK_IMAGE_WRITABLE, "in use by another site");
+    expect_refused(path, DISK_IMAGE_WRITABLE, "in use already");
     expect_refused(path, DISK_IMAGE_SNAPSHOT, "another site is writing");
     expect_refused(path, DISK_IMAGE_READ_ONLY, "another site is writing");
     disk_image_close(first);
@@ -96,7 +96,7 @@ Test(disk_image, many_snapshots_share_an_image_and_keep_writers_away)
     struct disk_image *three = disk_image_open(path, DISK_IMAGE_READ_ONLY, reason, sizeof reason);
 
     cr_assert(one != NULL && two != NULL && three != NULL);
-    expect_refused(path, DISK_IMAGE_WRITABLE, "in use by another site");
+    expect_refused(path, DISK_IMAGE_WRITABLE, "in use already");
     disk_image_close(one);
     disk_image_close(two);
     disk_image_close(three);

@@ -121,7 +121,7 @@ static void hardware(void)
     unlink(image_path);
     struct site_devices_options options = {
         .terminal_in = screen[0], .terminal_out = screen[0], .columns = 90, .rows = 33,
-        .stdin_fd = input, .stdout_fd = output, .stderr_fd = -1, .root = disk, .escape = escape };
+        .stdin_fd = input, .stdout_fd = output, .stderr_fd = -1, .disks = {disk}, .disk_count = 1, .escape = escape };
     if (disk == NULL || !site_devices_start(&options))
         die("devices", reason);
 }
