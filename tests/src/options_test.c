@@ -286,3 +286,32 @@ Test(options, sizes_are_exact)
     cr_expect_not(options_parse_size("", &bytes));
     cr_expect_not(options_parse_size("M", &bytes));
 }
+
+Test(options, a_bad_disk_is_refused)
+{
+    expect_misuse("--root /dev/null --disk");
+    expect_misuse("--root /dev/null --disk=");
+    expect_misuse("--root /dev/null --disk ,ro");
+    expect_misuse("--root /dev/null --disk a,ro,snapshot");
+    char many[1024] = "--root /dev/null";
+    for (int i = 0; i < SITE_DISKS_MOST; i++)
+        strcat(many, " --disk=x");
+    cr_expect_eq(parse(many), OPTIONS_GO_ON);
+    forget();
+    strcat(many, " --disk=x");
+    expect_misuse(many);
+}
+
+Test(options, a_disk_is_a_file_and_what_stands_behind_it)
+{
+    cr_assert_eq(parse("--root /dev/null --disk a --disk b,ro --disk=c,d,snapshot --disk e,rw"), OPTIONS_GO_ON);
+    cr_assert_eq(options.disk_count, 4);
+    cr_expect_str_eq(options.disks[0].path, "a");
+    cr_expect(!options.disks[0].read_only && !options.disks[0].snapshot);
+    cr_expect_str_eq(options.disks[1].path, "b");
+    cr_expect(options.disks[1].read_only);
+    cr_expect_str_eq(options.disks[2].path, "c,d");
+    cr_expect(options.disks[2].snapshot);
+    cr_expect_str_eq(options.disks[3].path, "e,rw");
+    forget();
+}
