@@ -274,7 +274,7 @@ def a_driver_is_killed_and_replaced_under_load_and_nothing_is_lost():
         for i in range(times):
             time.sleep(RANDOM.uniform(0.02, 0.2))
             if i % 3 == 2:
-                chorus('replace', '--name', 'k', 'disk1', os.path.join(BUILD, 'actors/disk')).good()
+                chorus('replace', 'disk1', os.path.join(BUILD, 'actors/disk')).good()
             else:
                 pid = wait_until(lambda: site.actors().get('disk1'), 'the driver')
                 os.kill(pid, 9)
@@ -285,12 +285,11 @@ def a_driver_is_killed_and_replaced_under_load_and_nothing_is_lost():
 
 @check
 def nobody_else_waits_for_a_disk_that_does_not_answer():
-    """Its driver is stopped; many processes wait for it, and files of the root and of a third disk are used as ever."""
-    with Site('sh', options=['--disk', disk(), '--disk', file_system(), '--name', 's', '--place', 'disk=user']) as site:
+    """It has no driver for a while; many processes wait for it, and files of the root and of a third disk are used as ever."""
+    with Site('sh', options=['--disk', disk(), '--disk', file_system(), '--name', 's']) as site:
         site.process.stdin.write(b'mkdir /tmp/m; mount /dev/vdc /tmp/m; echo up\n')
         expect(site.line(), b'up\n')
-        pid = site.actors()['disk1']
-        os.kill(pid, 19)
+        chorus('kill', 'disk1').good()
         site.process.stdin.write(b'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do dd if=/dev/vdb of=/dev/null bs=64k skip=$i count=1 2>/dev/null & done\n'
                                  b'dd if=/dev/zero of=/dev/vdb bs=64k count=64 conv=fsync 2>/dev/null & sleep 0.3\n'
                                  b'seq 1 300000 >/tmp/m/x; sync /tmp/m/x; md5sum </tmp/m/x; seq 1 300000 | md5sum; find / -xdev | wc -l; '
@@ -299,7 +298,7 @@ def nobody_else_waits_for_a_disk_that_does_not_answer():
         expect(site.line(), sum)
         site.line()
         expect(site.line(), b'done\n')
-        os.kill(pid, 18)
+        chorus('load', '--name', 'disk1', os.path.join(BUILD, 'actors/disk'), '--', '1').good()
         result = site.finish(b'wait; umount /tmp/m; echo all\n')
     expect(result.out, b'all\n')
 
@@ -311,7 +310,7 @@ def om_is_replaced_while_disks_are_open_and_mounted():
         site.process.stdin.write(b'mkdir /tmp/m; mount /dev/vdc /tmp/m; exec 3<>/dev/vdb 4>/tmp/m/x; echo one >&3; echo two >&4; echo up\n')
         expect(site.line(), b'up\n')
         for _ in range(3):
-            chorus('replace', '--name', 'o', 'om', os.path.join(BUILD, 'actors/om')).good()
+            chorus('replace', 'om', os.path.join(BUILD, 'actors/om')).good()
         result = site.finish(b'echo three >&3; echo four >&4; mount /dev/vdb /mnt 2>&1 | grep -c busy; exec 3>&- 4>&-; cat /tmp/m/x\n'
                              b'head -c 10 /dev/vdb; umount /tmp/m; mount /dev/vdc /tmp/m; cat /tmp/m/x; umount /tmp/m\n')
     expect(result.out, b'1\ntwo\nfour\none\nthree\ntwo\nfour\n')
@@ -343,6 +342,14 @@ def kill_site(site):
     return words
 
 
+def kill_server(site, victim):
+    """A driver of its own process is killed from outside, and started again."""
+    if victim == 'disk1':
+        os.kill(site.actors()['disk1'], 9)
+    else:
+        chorus('kill', victim).good()
+
+
 def pages_are_kept(victim):
     """A writer of raw pages; the victim is killed at a random moment, then the site."""
     image = disk(1000 * 4096)
@@ -351,7 +358,7 @@ def pages_are_kept(victim):
         words = [site.line()[:-1]]
         time.sleep(RANDOM.uniform(0, 0.3))
         if victim:
-            chorus('kill', '--name', 'p', victim).good()
+            kill_server(site, victim)
             time.sleep(RANDOM.uniform(0, 0.2))
         words += kill_site(site)
     promised_pages(image, last_number(words))
@@ -365,7 +372,7 @@ def files_are_kept(victim):
         words = [site.line()[:-1]]
         time.sleep(RANDOM.uniform(0, 0.3))
         if victim:
-            chorus('kill', '--name', 'p', victim).good()
+            kill_server(site, victim)
             time.sleep(RANDOM.uniform(0, 0.2))
         words += kill_site(site)
     numbers = [int(word) for word in words if word.lstrip(b'-').isdigit()]
