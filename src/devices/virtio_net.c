@@ -173,7 +173,7 @@ static bool frame_fetch(struct net *net)
         captured(net, &(struct device_span){ (void *)net->frame, net->frame_length }, 1, net->frame_length);
         if (!is_for_us(net, net->frame)) {
             net->frame = NULL;
-        } else if (!is_understood(net, &net->frame_header)) {
+        } else if (!is_understood(net, &net->frame_header) || !length_is_sound(net, &net->frame_header, net->frame_length)) {
             net->config.dropped_received++;
             net->frame = NULL;
         }
