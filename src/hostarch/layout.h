@@ -6,7 +6,7 @@
  *   CODE    read, execute   stub and agent code, one frame run for all actors, sealed
  *   ORDER   read            this actor's: orders to its agent, arguments of orders to its stub threads
  *   AREA i  read, write     stub thread i's mail box, resume frame and signal stack; untrusted
- *   WORDS   read            of the whole site: the beds, one word per stub thread, one report word per agent
+ *   WORDS   read            of the whole site: one word per stub thread, one report word per agent; and the beds, which all may write
  *   SETUP                   code of the zygote and of an actor's birth; unmapped before actor code is mapped
  *
  * At fixed addresses, read and execute, is what actors may know of: the gate, the answer page, the vDSO (<exec/chAnswers.h>).
@@ -129,7 +129,9 @@
  * A stub thread looks at its word and sleeps on another one, its bed. All actors can wake it, since one stub wakes the next, and one that did so for ever
  * would cost it the CPU. So it takes another bed at random for each sleep: known to its own process, and to who is just told to wake it. It writes down the bed,
  * reads its content, looks at its word, and sleeps while the content is that. Who wakes it changes its word first, and then reads which bed it is.
- * Two in one bed do no harm: who is woken for another looks at its word and sleeps again. */
+ * Two in one bed do no harm: who is woken for another looks at its word and sleeps again. Beds are mapped writable, though nobody but the Nucleus writes there,
+ * since the host looks a futex up for writing first, and where it may not write it walks its lists of mappings, twice for each switch. Who scribbles there can make a
+ * sleeper look again, or, if it hits the moment, sleep until the Nucleus misses it (cpu.c, HOP_PATIENCE). */
 #define NUCLEUS_ASLEEP 1
 #define NUCLEUS_NEEDS_CPU 2
 #define NUCLEUS_AWAKE 3 /* and the host CPU's number: it is awake there, but has no CPU of its own. A stub on that CPU sleeps at once, without a wake */

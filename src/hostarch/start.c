@@ -256,7 +256,9 @@ static void __attribute__((noreturn)) become_zygote(int socket)
     uint64_t base = machine.base, setup = base + SETUP_OFFSET;
     map_or_die(base + CODE_OFFSET, CODE_SIZE, PROT_READ | PROT_EXEC, machine.code_at);
     map_or_die(GATE, FIXED_SIZE, PROT_READ | PROT_EXEC, machine.gate_at);
-    map_or_die(base + WORDS_OFFSET, machine.words_size, PROT_READ, machine.words_at);
+    map_or_die(base + WORDS_OFFSET, BEDS, PROT_READ, machine.words_at);
+    map_or_die(base + WORDS_OFFSET + BEDS, BEDS_SIZE, PROT_READ | PROT_WRITE, machine.words_at + BEDS);
+    map_or_die(base + WORDS_OFFSET + WORDS_FIRST, machine.words_size - WORDS_FIRST, PROT_READ, machine.words_at + WORDS_FIRST);
     map_or_die(setup, SETUP_CODE_SIZE, PROT_READ | PROT_EXEC, machine.setup_at);
     uint64_t info = setup + SETUP_CODE_SIZE, data = info + 2 * PAGE_SIZE;
     map_or_die(info, 2 * PAGE_SIZE, PROT_READ, machine.info_at);

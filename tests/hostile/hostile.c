@@ -382,6 +382,15 @@ static void hammer(unsigned long unused)
     }
 }
 
+/* Write into all beds, for ever: now what was there at the beginning, now something else. */
+static void scribble_beds(unsigned long unused)
+{
+    (void)unused;
+    for (uint32_t value = 0;; value = value ? 0 : (uint32_t)random_word())
+        for (unsigned long at = BEDS; at < WORDS_FIRST; at += 4)
+            *(volatile uint32_t *)(base + WORDS_OFFSET + at) = value;
+}
+
 /* Wake this actor's own sleeping stub threads, which are on all CPUs, and its agent. */
 static void hammer_own(unsigned long unused)
 {
@@ -479,6 +488,7 @@ static const struct attack {
     {"hammer", hammer, 0, 1, 1, 300, false},
     {"hammer-own", hammer_own, 0, 1, 1, 300, false},
     {"hammer-mail", hammer_mail, 0, 1, 1, 300, false},
+    {"scribble-beds", scribble_beds, 0, 1, 1, 300, false},
     {"bases", bases, 0, 3, 1, 50, false},
     {"single-step", single_step, 0, 1, 1, 50, false},
     {"wild-stack", wild_stack, 0, 4, 1, 50, false},

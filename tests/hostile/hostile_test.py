@@ -13,7 +13,7 @@ HOSTILE = os.path.join(BUILD, 'tests/hostile/hostile')
 HONEST = os.path.join(BUILD, 'tests/hostile/honest')
 
 # What makes no trap, or too many, and so could keep others from the CPU.
-DISOBEDIENT = ['spin', 'run-on', 'run-on-masked', 'hold-cpu', 'spin-in-stub', 'hammer', 'hammer-own', 'hammer-mail', 'scribble',
+DISOBEDIENT = ['spin', 'run-on', 'run-on-masked', 'hold-cpu', 'spin-in-stub', 'hammer', 'hammer-own', 'hammer-mail', 'scribble', 'scribble-beds',
                'double-fetch', 'fuzz']
 THREADS = {'double-fetch': 2, 'run-on-masked': 2}  # of an attack; so many honest rivals it is compared with
 FLOOR = 0.8
