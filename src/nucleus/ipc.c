@@ -391,10 +391,8 @@ bool ipc_complete_receive(struct thread *receiver, struct port *port, struct mes
 
 void ipc_receiver_gone(struct thread *thread)
 {
-    struct actor *actor = thread->actor;
     thread->ipc.receiving = false;
-    LIST_FOR_EACH (link, &actor->ports)
-        port_kick(LIST_OWNER(link, struct port, of_actor));
+    ports_kick(thread->actor);
 }
 
 static int64_t take_message(struct thread *thread, struct port *port)

@@ -159,12 +159,30 @@ void port_kick(struct port *port)
         thread_wake(receiver, K_OK);
 }
 
+static void kick_for_all(struct port *port)
+{
+    for (unsigned i = 0; i < port->queued; i++)
+        port_kick(port);
+}
+
+void ports_kick(struct actor *actor)
+{
+    LIST_FOR_EACH (link, &actor->ports)
+        kick_for_all(LIST_OWNER(link, struct port, of_actor));
+}
+
 void port_open(struct port *port)
 {
     if (!list_is_empty(&port->queue) && list_is_empty(&port->pending_link))
         list_append(&port->actor->pending_ports, &port->pending_link);
-    for (unsigned i = 0; i < port->queued; i++)
-        port_kick(port);
+    kick_for_all(port);
+}
+
+void port_keep(struct port *port, struct message *message)
+{
+    if (nucleus_hooks.message != NULL)
+        nucleus_hooks.message(message, false);
+    port_queue_append(port, message);
 }
 
 void port_deliver(struct port *port, struct message *message)

@@ -52,6 +52,10 @@ bool port_is_full(const struct port *port);
 struct thread *port_next_receiver(struct port *port);
 /* The thread that was woken for a message did not take it: wake another one. */
 void port_kick(struct port *port);
+/* The same for all messages that are queued for the actor. */
+void ports_kick(struct actor *actor);
+/* The same as port_deliver, but into the queue, and nobody is woken: who takes it is awake. */
+void port_keep(struct port *port, struct message *message);
 /* Which enabled port an actor's thread should receive from now, or (<handled>) which port's message
  * should be handled next; NULL: all are empty. */
 struct port *port_best_pending(struct actor *actor, bool handled);

@@ -14,6 +14,7 @@
 #include "actor.h"
 #include "assert.h"
 #include "nucleus.h"
+#include "port.h"
 
 #define CPUS_MAX   64
 #define PRIORITIES 256
@@ -53,6 +54,9 @@ static struct {
     int64_t served_at;    /* when the last idle CPU was left to the Nucleus with reason, */
     int64_t try_at;       /* when that may be tried without one, */
     int64_t serve_at;     /* and when it may be done at all: see serves_better */
+    struct thread *patient; /* a server that is ready and lets others go first; NULL */
+    int patient_level;      /* whose work it does: the priority of who trapped */
+    bool patient_has_more;  /* messages were queued for it meanwhile */
 } sched;
 
 static void want_deadline(int64_t at)
@@ -150,6 +154,13 @@ static struct run_queue *queue_of(const struct thread *thread)
     return thread->bound < 0 ? &sched.anywhere : &sched.bound[thread->bound];
 }
 
+/* Messages that were queued for a thread alone are anybody's. */
+static void let_others_receive(struct thread *thread)
+{
+    thread->has_more = false;
+    ports_kick(thread->actor);
+}
+
 enum place { AT_TAIL, AT_HEAD, BEHIND_LIGHT };
 
 static void insert(struct list *list, struct thread *thread, enum place place)
@@ -189,7 +200,25 @@ void sched_enqueue_woken(struct thread *thread)
         return;
     bool light = is_light(thread), goes_on = thread->answered && (thread->slice_left > 0 || thread->sched.schedClass == K_SCHED_FIFO);
     thread->answered = false;
+    thread->resumes = goes_on;
     enqueue(thread, light || goes_on ? BEHIND_LIGHT : AT_TAIL, light);
+}
+
+static int64_t patience_ends(void)
+{
+    return sched.patient->queued_at + SCHED_CALLER;
+}
+
+static bool is_patient(const struct thread *thread)
+{
+    return thread == sched.patient && nucleus_time() < patience_ends();
+}
+
+/* What was queued for it is its own until it leaves its CPU. */
+static void patience_end(struct thread *thread)
+{
+    sched.patient = NULL;
+    thread->has_more = sched.patient_has_more;
 }
 
 void sched_dequeue(struct thread *thread)
@@ -203,6 +232,11 @@ void sched_dequeue(struct thread *thread)
         queue->bitmap[priority / 64] &= ~(1ull << priority % 64);
     queue->count--;
     sched.ready--;
+    if (sched.patient != thread)
+        return;
+    patience_end(thread); /* it does not come: it was stopped, or is dead */
+    if (thread->has_more)
+        let_others_receive(thread);
 }
 
 /* Where it would be if it had not been light: by order of time, as far as a short look goes. */
@@ -332,7 +366,7 @@ static bool may_stay(int number, struct thread *thread)
         return false;
     }
     struct thread *best = best_for(number);
-    if (best == NULL || best->sched.priority > thread->sched.priority)
+    if (best == NULL || best->sched.priority > thread->sched.priority || is_patient(best))
         return true;
     int64_t way_at;
     if (best->sched.priority < thread->sched.priority)
@@ -376,15 +410,20 @@ static void leave(struct user_cpu *cpu)
         thread->slice_left = thread->sched.slice;
     cpu->running = cpu->payer = NULL;
     cpu->yield = false;
+    if (thread->has_more)
+        let_others_receive(thread);
 }
 
 static void take(int number, struct thread *thread)
 {
     struct user_cpu *cpu = &sched.cpu[number];
+    if (sched.patient == thread)
+        patience_end(thread);
     thread_set_state(thread, THREAD_RUNNING);
     cpu->running = cpu->payer = thread;
     cpu->started = cpu->since = nucleus_time();
     cpu->light = thread->light;
+    thread->resumes = false;
     thread->cpu = number;
     thread->switches++;
     nucleus_counters.switches++;
@@ -445,6 +484,63 @@ static bool serves_better(int number, const struct thread *thread)
     }
     want_deadline(now + SCHED_SPREAD_AFTER_SPENT);
     return true;
+}
+
+/* ---- patience ----
+ *
+ * A program traps, and its server is to run. But callers wait that the server answered a moment ago: they will trap as well, soon. So they go first, and the
+ * server deals with all their traps in one go, which saves two switches for each of them. The server is entitled to the CPU at the level of who trapped, no more
+ * than they; yet it waits no longer than SCHED_CALLER, and only while the Nucleus has a CPU of its own and so can keep such a time. */
+
+static bool nucleus_has_a_cpu(void)
+{
+    for (int number = 0; number < sched.cpus; number++)
+        if (sched.cpu[number].idle && host_cpu_is_spent(number))
+            return true;
+    return false;
+}
+
+void sched_be_patient(struct thread *server, const struct thread *client)
+{
+    if (sched.patient != NULL || server->state != THREAD_READY || list_is_empty(&server->run_link) || server->bound >= 0 ||
+        server->actor->privilege == K_SUPACTOR || !nucleus_has_a_cpu())
+        return;
+    sched.patient = server;
+    sched.patient_level = client->sched.priority;
+    sched.patient_has_more = false;
+}
+
+bool sched_leave_to_patient(const struct actor *server)
+{
+    bool is = sched.patient != NULL && sched.patient->actor == server;
+    if (is)
+        sched.patient_has_more = true;
+    return is;
+}
+
+/* The first in the queue but for the patient one; *ret_level: of which priority. */
+static struct thread *first_but_patient(int *ret_level)
+{
+    for (int word = 0; word < PRIORITIES / 64; word++)
+        for (uint64_t left = sched.anywhere.bitmap[word]; left != 0; left &= left - 1) {
+            *ret_level = word * 64 + __builtin_ctzll(left);
+            struct list *list = &sched.anywhere.lists[*ret_level], *first = list->next;
+            if (first == &sched.patient->run_link)
+                first = first->next;
+            if (first != list)
+                return LIST_OWNER(first, struct thread, run_link);
+        }
+    return NULL;
+}
+
+/* Who goes before the patient server on <number>; NULL: nobody. */
+static struct thread *goes_before_patient(int number)
+{
+    int level;
+    struct thread *first = first_but_patient(&level);
+    if (first == NULL || level != sched.patient_level || sched.bound[number].count > 0)
+        return NULL;
+    return first->resumes && first->run_average < SCHED_CALLER ? first : NULL;
 }
 
 /* ---- passing a CPU on ---- */
@@ -517,6 +613,9 @@ static void fill(int number)
     struct user_cpu *cpu = &sched.cpu[number];
     struct thread *thread;
     while ((thread = best_for(number)) != NULL && !serves_better(number, thread)) {
+        struct thread *first = is_patient(thread) ? goes_before_patient(number) : NULL;
+        if (first != NULL)
+            thread = first;
         if (cpu->idle)
             sched.idle_time += nucleus_time() - cpu->idle_since, cpu->idle_since = nucleus_time();
         take(number, thread);
@@ -597,7 +696,9 @@ static void preempt_for_better(void)
 {
     struct thread *best = queue_best(&sched.anywhere);
     int weakest = best == NULL ? -1 : weakest_cpu();
-    if (weakest >= 0 && best->sched.priority < sched.cpu[weakest].running->sched.priority)
+    if (best != NULL && is_patient(best))
+        want_deadline(patience_ends());
+    else if (weakest >= 0 && best->sched.priority < sched.cpu[weakest].running->sched.priority)
         sched_recall(sched.cpu[weakest].running);
     for (int number = 0; number < sched.cpus; number++) {
         struct user_cpu *cpu = &sched.cpu[number];

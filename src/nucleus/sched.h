@@ -61,6 +61,10 @@ void sched_await(struct thread *to);
 struct thread *sched_pass(struct thread *from);
 /* Do the work of the thread on <cpu>, and of who got the CPU from it. */
 void sched_work(int cpu);
+/* A trap of <client> has made <server> ready: it may let callers that it has just answered go first. */
+void sched_be_patient(struct thread *server, const struct thread *client);
+/* Does a thread of <server> do so now? Then a message for the actor is to be queued: that thread will take it. */
+bool sched_leave_to_patient(const struct actor *server);
 /* It is dead: no CPU's time is charged to it any more. */
 void sched_forget_payer(struct thread *thread);
 /* The caller goes behind its equals. */

@@ -111,6 +111,8 @@ struct thread {
     int64_t slice_left;
     KnTime run_average; /* how long it ran lately until it waited or was stopped, ns */
     bool answered;      /* its trap was: it goes on with the rest of its slice */
+    bool resumes;       /* ready: for that reason */
+    bool has_more;      /* messages are queued for it alone, see sched.c on patience */
     int64_t queued_at; /* ready: since when; see sched.c on when another CPU than its waker's may take it */
     int waker_cpu;     /* -1: nobody's */
     bool light;        /* ready, and goes before its equals */

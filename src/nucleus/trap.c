@@ -99,6 +99,19 @@ static void fill_annex(const struct thread *thread, uint8_t annex[K_CMSGANNEXSIZ
     memcpy(annex, &message, sizeof message);
 }
 
+/* A thread of the server that is about to run takes it along. */
+static void deliver(const struct thread *thread, struct port *port, struct message *message)
+{
+    if (sched_leave_to_patient(port->actor)) {
+        port_keep(port, message);
+        return;
+    }
+    struct thread *server = port_next_receiver(port);
+    port_deliver(port, message);
+    if (server != NULL)
+        sched_be_patient(server, thread);
+}
+
 static int ask_port(struct thread *thread, struct port *port)
 {
     struct message *message = message_new();
@@ -117,7 +130,7 @@ static int ask_port(struct thread *thread, struct port *port)
         nucleus_hooks.trap_begin(thread, thread->trap.kind, thread->trap.number);
     wait_queue_wait(NULL, thread, INT64_MAX, false);
     handler_expect(port);
-    port_deliver(port, message);
+    deliver(thread, port, message);
     handler_pass(thread);
     return K_OK;
 }

@@ -163,3 +163,136 @@ Test(callers2, one_that_would_never_have_its_turn_gets_the_other_cpu)
     cr_expect_lt(alone, 60000, "%d of 60000", alone);
     cr_expect_gt(calls[0] + calls[1] + calls[2], 60000 + 20000, "%d %d %d", calls[0], calls[1], calls[2]);
 }
+
+/* ---- a server's patience ---- */
+
+static struct thread *programs[2];
+
+/* Both are known as callers; one runs, and the other CPU is the Nucleus's. */
+static void two_callers(void)
+{
+    handler_new();
+    programs[0] = program_new();
+    programs[1] = program_new();
+    for (int round = 0; round < 30000; round++)
+        for (int i = 0; i < 2; i++)
+            if (runs(programs[i]))
+                call_after(programs[i], 2 * US);
+    cr_assert_eq(runs(programs[0]) + runs(programs[1]), 1);
+    fake_host_spend(1 - fake_host_cpu_of(runs(programs[0]) ? programs[0] : programs[1]));
+}
+
+static void answer_by_id(KnMsgId id)
+{
+    KnMsgDesc desc = message_desc(handler->actor, answer);
+    desc.flags = K_MSG_BYID;
+    desc.id = id;
+    cr_assert_eq(DO(handler, ipcReply, PUT(handler->actor, desc)), K_OK);
+}
+
+/* Each has trapped, and the handler has answered both in one go. Returns who runs. */
+static struct thread *both_answered(void)
+{
+    struct thread *first = runs(programs[0]) ? programs[0] : programs[1], *second = programs[first == programs[0]];
+    KnMsgDesc desc = message_desc(handler->actor, request);
+    desc.flags = K_MSG_PARK;
+    uint64_t parking = PUT(handler->actor, desc);
+    trap_by(first, 39, arguments);
+    cr_assert(runs(handler));
+    KnMsgId id = message_desc(handler->actor, request).id;
+    DO(handler, ipcReplyReceive, 0, parking, port, (uint64_t)K_FOREVER);
+    cr_assert(runs(second));
+    trap_by(second, 39, arguments);
+    answer_by_id(id);
+    cr_assert(runs(handler) && !waits(handler));
+    DO(handler, ipcReplyReceive, answer, request, port, (uint64_t)K_FOREVER);
+    cr_assert_eq(runs(first) + runs(second), 1);
+    return runs(first) ? first : second;
+}
+
+Test(callers2, callers_that_were_answered_together_are_served_together)
+{
+    two_callers();
+    struct thread *first = both_answered(), *second = programs[first == programs[0]];
+    uint64_t switches = handler->switches;
+    trap_by(first, 39, arguments);
+    cr_assert(runs(second) && !runs(handler));
+    trap_by(second, 39, arguments);
+    cr_assert(runs(handler));
+    DO(handler, ipcReplyReceive, answer, request, port, (uint64_t)K_FOREVER);
+    cr_assert(runs(handler) && !waits(handler), "the second trap is at hand");
+    DO(handler, ipcReplyReceive, answer, request, port, (uint64_t)K_FOREVER);
+    cr_assert_eq(handler->switches, switches + 1);
+}
+
+Test(callers2, a_server_waits_no_longer_than_a_caller_runs)
+{
+    two_callers();
+    struct thread *first = both_answered(), *second = programs[first == programs[0]];
+    trap_by(first, 39, arguments);
+    cr_assert(runs(second));
+    pass(SCHED_CALLER - 1 * US);
+    cr_assert(runs(second));
+    pass(2 * US);
+    cr_assert(runs(handler) && !runs(second));
+}
+
+Test(callers2, a_server_is_patient_only_while_the_nucleus_has_a_cpu)
+{
+    two_callers();
+    struct thread *first = both_answered();
+    fake_host_spend(-1);
+    trap_by(first, 39, arguments);
+    cr_assert(runs(handler));
+}
+
+Test(callers2, one_that_computes_does_not_go_first)
+{
+    two_callers();
+    struct thread *first = both_answered(), *second = programs[first == programs[0]];
+    second->run_average = SCHED_CALLER;
+    trap_by(first, 39, arguments);
+    cr_assert(runs(handler));
+}
+
+/* Whichever of the two workers was given the first message: it runs. */
+static struct thread *worker_that_runs(struct thread *other)
+{
+    cr_assert_eq(runs(handler) + runs(other), 1);
+    return runs(handler) ? handler : other;
+}
+
+static struct thread *second_worker(void)
+{
+    struct thread *other = thread_new_with(handler->actor, K_SCHED_RR, K_PRIO_SERVER);
+    KnMsgDesc desc = { .annexAddr = (void *)room(handler->actor, K_CMSGANNEXSIZE) };
+    DO(other, ipcReceive, PUT(handler->actor, desc), room(handler->actor, sizeof(int)), (uint64_t)K_FOREVER);
+    return other;
+}
+
+Test(callers2, what_was_kept_for_a_server_that_waits_goes_to_another)
+{
+    two_callers();
+    struct thread *first = both_answered(), *second = programs[first == programs[0]], *other = second_worker();
+    trap_by(first, 39, arguments);
+    cr_assert(runs(second));
+    trap_by(second, 39, arguments);
+    struct thread *worker = worker_that_runs(other), *idle = worker == handler ? other : handler;
+    cr_assert(waits(idle));
+    DO(worker, threadDelay, (uint64_t)(5 * MS));
+    cr_assert(waits(worker) && runs(idle) && !waits(idle), "it serves the second trap");
+}
+
+Test(callers2, a_patient_server_that_is_stopped_is_not_waited_for)
+{
+    two_callers();
+    struct thread *first = both_answered(), *second = programs[first == programs[0]], *other = second_worker();
+    trap_by(first, 39, arguments);
+    cr_assert(runs(second));
+    struct thread *patient = handler->state == THREAD_READY ? handler : other, *idle = patient == handler ? other : handler;
+    thread_stop(patient, STOPPED_BY_THREADSTOP);
+    trap_by(second, 39, arguments);
+    cr_assert(runs(idle) && !waits(idle), "it serves the second trap");
+    thread_start(patient, STOPPED_BY_THREADSTOP);
+    settle();
+}
