@@ -15,4 +15,6 @@ int command_replace(char **argv);
 int command_hub(char **argv);
 int command_image(char **argv); /* image.c */
 
+int command_screenshot(char **argv); /* command_window.c */
+
 #endif

@@ -5,6 +5,7 @@
 #include "snapshot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -33,6 +34,8 @@ struct client {
     size_t body_size;
     size_t body_length; /* so far */
     uint64_t ticket;    /* of the command that it waits for; 0: for none */
+    int passed;         /* a descriptor that it sent; -1: none */
+    int output_passes;  /* one that goes with the output's first byte; -1: none */
 };
 
 /* An answer to a command, on its way to the interrupt thread. */
@@ -40,6 +43,7 @@ struct reply {
     struct reply *next;
     uint64_t ticket;
     char *text;
+    int descriptor; /* -1: none */
 };
 
 /* [i] the interrupt thread only; [a] any thread */
@@ -139,7 +143,7 @@ struct control *control_open(const char *name, const struct control_callbacks *c
     pthread_mutex_init(&control->lock, NULL);
     control->epoll_fd = control->listen_fd = control->answer_fd = -1;
     for (size_t i = 0; i < CLIENTS_MOST; i++)
-        control->clients[i].fd = -1;
+        control->clients[i] = (struct client){ .fd = -1, .passed = -1, .output_passes = -1 };
     if (open_descriptors(control, folder, name) != 0) {
         int error = errno;
         control_close(control);
@@ -157,13 +161,20 @@ int control_fd(const struct control *control)
 
 /* Clients */
 
+static void close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 static void client_drop(struct client *client)
 {
-    if (client->fd >= 0)
-        close(client->fd); /* which also ends the watching */
+    close_if_open(client->fd); /* which also ends the watching */
+    close_if_open(client->passed);
+    close_if_open(client->output_passes);
     free(client->output);
     free(client->body);
-    *client = (struct client){ .fd = -1 };
+    *client = (struct client){ .fd = -1, .passed = -1, .output_passes = -1 };
 }
 
 static void client_accept(struct control *control)
@@ -182,12 +193,39 @@ static void client_accept(struct control *control)
     client->fd = fd;
 }
 
+/* As send, with a descriptor. */
+static ssize_t send_passing(int fd, const void *bytes, size_t length, int passes)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } rights = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+    struct iovec piece = { (void *)bytes, length };
+    struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &rights, .msg_controllen = sizeof rights };
+    memcpy(CMSG_DATA(&rights.head), &passes, sizeof passes);
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+/* The output's next bytes. */
+static ssize_t client_send_piece(struct client *client)
+{
+    const char *piece = client->output + client->output_sent;
+    size_t length = client->output_length - client->output_sent;
+    if (client->output_passes < 0)
+        return send(client->fd, piece, length, MSG_NOSIGNAL);
+    ssize_t sent = send_passing(client->fd, piece, length, client->output_passes);
+    if (sent > 0) {
+        close(client->output_passes);
+        client->output_passes = -1;
+    }
+    return sent;
+}
+
 /* Send what is there. A client that does not read keeps it waiting and harms nobody. */
 static void client_send(struct control *control, struct client *client)
 {
     while (client->output_sent < client->output_length) {
-        ssize_t sent = send(client->fd, client->output + client->output_sent,
-                            client->output_length - client->output_sent, MSG_NOSIGNAL);
+        ssize_t sent = client_send_piece(client);
         if (sent < 0 && errno == EAGAIN) {
             watch(control, EPOLL_CTL_MOD, client->fd, EPOLLIN | EPOLLOUT, client);
             return;
@@ -237,6 +275,7 @@ void control_command_free(struct control_command *command)
         return;
     free(command->words != NULL ? command->words[0] : NULL); /* all of the text */
     free(command->words);
+    close_if_open(command->descriptor);
     free(command);
 }
 
@@ -259,6 +298,8 @@ static struct control_command *command_make(struct client *client)
     client->body = NULL;
     command->count = count;
     command->words = words;
+    command->descriptor = client->passed;
+    client->passed = -1;
     return command;
 }
 
@@ -308,10 +349,28 @@ static void client_request(struct control *control, struct client *client, const
     }
 }
 
+/* As recv; a descriptor that comes along is kept, the last one of several. */
+static ssize_t client_receive_piece(struct client *client, char *to, size_t room)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))]; /* of more than one the host closes the rest */
+    } rights;
+    struct iovec piece = { to, room };
+    struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &rights, .msg_controllen = sizeof rights };
+    ssize_t got = recvmsg(client->fd, &message, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *head = got >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS && head->cmsg_len >= CMSG_LEN(sizeof(int))) {
+        close_if_open(client->passed);
+        memcpy(&client->passed, CMSG_DATA(head), sizeof client->passed);
+    }
+    return got;
+}
+
 /* Take what is there; false: nothing is, or the client is gone. */
 static bool client_read(struct client *client, char *to, size_t room, size_t *length)
 {
-    ssize_t got = recv(client->fd, to, room, 0);
+    ssize_t got = client_receive_piece(client, to, room);
     if (got < 0 && errno == EAGAIN)
         return false;
     if (got <= 0) { /* also when a line is too long: no room is left */
@@ -376,6 +435,11 @@ void control_answer(struct control *control, struct site_snapshot *snapshot)
 
 void control_reply(struct control *control, uint64_t ticket, bool done, const char *text)
 {
+    control_reply_with(control, ticket, done, text, -1);
+}
+
+void control_reply_with(struct control *control, uint64_t ticket, bool done, const char *text, int descriptor)
+{
     struct reply *reply = malloc(sizeof *reply);
     if (reply == NULL || asprintf(&reply->text, "%s %s\n", done ? "done" : "failed", text) < 0) {
         free(reply); /* its client waits in vain, and can be interrupted */
@@ -385,6 +449,7 @@ void control_reply(struct control *control, uint64_t ticket, bool done, const ch
         if (*at == '\n')
             *at = ' ';
     reply->ticket = ticket;
+    reply->descriptor = descriptor >= 0 ? fcntl(descriptor, F_DUPFD_CLOEXEC, 0) : -1;
     pthread_mutex_lock(&control->lock);
     reply->next = control->replies;
     control->replies = reply;
@@ -399,6 +464,8 @@ static void reply_deliver(struct control *control, struct reply *reply)
         if (client->fd < 0 || client->ticket != reply->ticket)
             continue;
         client->ticket = 0;
+        client->output_passes = reply->descriptor;
+        reply->descriptor = -1;
         client_output(control, client, reply->text, strlen(reply->text));
         reply->text = NULL;
         return;
@@ -414,6 +481,7 @@ static void replies_deliver(struct control *control)
     while (reply != NULL) {
         struct reply *next = reply->next;
         reply_deliver(control, reply);
+        close_if_open(reply->descriptor);
         free(reply->text);
         free(reply);
         reply = next;
@@ -468,8 +536,7 @@ void control_close(struct control *control)
         client_drop(&control->clients[i]);
     int fds[] = { control->listen_fd, control->answer_fd, control->epoll_fd };
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+        close_if_open(fds[i]);
     answer_free(atomic_exchange(&control->answer, NULL));
     free(control->path);
     free(control);

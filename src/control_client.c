@@ -122,10 +122,34 @@ struct site_snapshot *control_client_snapshot(struct control_client *client)
     return snapshot_read(client->stream);
 }
 
-static bool write_all(int fd, const char *text, size_t size)
+/* As send or recv, with room for a descriptor: one goes along if `passed` is not -1; one that came is in *passed. */
+static ssize_t move_passing(int fd, void *bytes, size_t size, bool sends, int *passed)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } rights = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+    struct iovec piece = { bytes, size };
+    struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &rights, .msg_controllen = sizeof rights };
+    if (sends) {
+        memcpy(CMSG_DATA(&rights.head), passed, sizeof *passed);
+        if (*passed < 0)
+            message.msg_controllen = 0;
+        return sendmsg(fd, &message, MSG_NOSIGNAL);
+    }
+    ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *head = got >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (head != NULL && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(passed, CMSG_DATA(head), sizeof *passed);
+    return got;
+}
+
+static bool write_all(int fd, const char *text, size_t size, int passes)
 {
     while (size > 0) {
-        ssize_t sent = send(fd, text, size, MSG_NOSIGNAL);
+        ssize_t sent = move_passing(fd, (void *)text, size, true, &passes);
+        if (sent > 0)
+            passes = -1;
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent <= 0)
@@ -136,7 +160,7 @@ static bool write_all(int fd, const char *text, size_t size)
     return true;
 }
 
-static bool send_command(int fd, const char *const *words)
+static bool send_command(int fd, const char *const *words, int passes)
 {
     char *text = NULL;
     size_t length = 0, total = 0;
@@ -148,23 +172,53 @@ static bool send_command(int fd, const char *const *words)
     fprintf(memory, "do %zu\n", total);
     for (const char *const *word = words; *word != NULL; word++)
         fwrite(*word, 1, strlen(*word) + 1, memory);
-    bool good = fclose(memory) == 0 && write_all(fd, text, length);
+    bool good = fclose(memory) == 0 && write_all(fd, text, length, passes);
     free(text);
     return good;
 }
 
-int control_client_do(struct control_client *client, const char *const *words, char **ret_text)
+/* A line, to be freed; NULL: none came. Byte by byte: what comes along comes with the first one, and nothing else follows. */
+static char *receive_line(int fd, int *ret_descriptor)
 {
-    char *line = NULL;
-    size_t size = 0;
+    char *text = NULL, byte = 0;
+    size_t length = 0;
+    FILE *memory = open_memstream(&text, &length);
+    while (memory != NULL && byte != '\n') {
+        ssize_t got = move_passing(fd, &byte, 1, false, ret_descriptor);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        fputc(byte, memory);
+    }
+    if (memory == NULL || fclose(memory) != 0 || byte != '\n') {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+int control_client_do_with(struct control_client *client, const char *const *words, int passes, char **ret_text, int *ret_descriptor)
+{
     *ret_text = NULL;
-    ssize_t length = send_command(fileno(client->stream), words) ? getline(&line, &size, client->stream) : -1;
-    bool done = length > 5 && strncmp(line, "done ", 5) == 0;
-    bool failed = length > 7 && strncmp(line, "failed ", 7) == 0;
+    *ret_descriptor = -1;
+    int fd = fileno(client->stream);
+    char *line = send_command(fd, words, passes) ? receive_line(fd, ret_descriptor) : NULL;
+    bool done = line != NULL && strncmp(line, "done ", 5) == 0;
+    bool failed = line != NULL && strncmp(line, "failed ", 7) == 0;
     if (done || failed) {
-        line[length - 1] = '\0';
+        line[strlen(line) - 1] = '\0';
         *ret_text = strdup(line + (done ? 5 : 7));
     }
     free(line);
     return *ret_text == NULL ? -1 : done;
+}
+
+int control_client_do(struct control_client *client, const char *const *words, char **ret_text)
+{
+    int descriptor;
+    int done = control_client_do_with(client, words, -1, ret_text, &descriptor);
+    if (descriptor >= 0)
+        close(descriptor);
+    return done;
 }

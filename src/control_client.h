@@ -25,4 +25,7 @@ struct site_snapshot *control_client_snapshot(struct control_client *client);
  * a line of text to be freed in *ret_text; -1 when there is no answer. */
 int control_client_do(struct control_client *client, const char *const *words, char **ret_text);
 
+/* The same; `passes` goes along (-1: nothing does), and what comes back along with the answer is in *ret_descriptor, -1 if nothing did. */
+int control_client_do_with(struct control_client *client, const char *const *words, int passes, char **ret_text, int *ret_descriptor);
+
 #endif

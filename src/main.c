@@ -36,6 +36,7 @@ static const struct {
     { "kill", command_kill, "end an actor of a running site" },
     { "replace", command_replace, "have a new server take over from one that runs, with its state and its calls" },
     { "hub", command_hub, "an Ethernet between sites" },
+    { "screenshot", command_screenshot, "write what a running site shows to a PNG file" },
     { "image", command_image, "make a root image" },
 };
 
@@ -44,7 +45,7 @@ static void print_help(void)
     printf("Usage: chorus COMMAND [OPTION...]\n"
            "The CHORUS microkernel as an ordinary program.\n\nCommands:\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        printf("    %-8s%s\n", commands[i].name, commands[i].summary);
+        printf("    %-12s%s\n", commands[i].name, commands[i].summary);
     printf("\n'chorus COMMAND --help' tells the options of a command.\n"
            "In the source tree, ./chorus also knows: test, gdb, bench.\n");
 }

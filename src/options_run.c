@@ -228,6 +228,20 @@ static bool set_capture(void *field, const char *value, char *problem, size_t si
     return net_options_capture(field, value, problem, size);
 }
 
+/* WIDTHxHEIGHT. */
+static bool set_framebuffer(void *field, const char *value, char *problem, size_t size)
+{
+    struct site_options *options = field;
+    char width[8] = "", height[8] = "";
+    unsigned long pixels[2];
+    if (sscanf(value, "%7[0-9]x%7[0-9]", width, height) != 2 || strlen(width) + strlen(height) + 1 != strlen(value) ||
+        !options_parse_number(width, 64, 4096, &pixels[0]) || !options_parse_number(height, 64, 2160, &pixels[1]))
+        return option_refuse(problem, size, "not WIDTHxHEIGHT, from 64x64 to 4096x2160 pixels");
+    options->picture_width = (uint16_t)pixels[0];
+    options->picture_height = (uint16_t)pixels[1];
+    return true;
+}
+
 /* It has been read when the command line is parsed. */
 static bool set_config(void *field, const char *value, char *problem, size_t size)
 {
@@ -273,8 +287,8 @@ static const struct option_entry entries[] = {
       "ui.perfetto.dev or chrome://tracing.",
       option_set_text, SITE(trace_file) },
     { "place", "SERVER=PLACE[,...]",
-      "Where servers run: console, disk, net, om, dm, pm, or all of them, each in\n"
-      "a process of its own (user) or in the Nucleus's (supervisor).",
+      "Where servers run: console, disk, net, screen, input, om, dm, pm, or all of\n"
+      "them, each in a process of its own (user) or in the Nucleus's (supervisor).",
       set_place, SITE(placement) },
     { "net", "user|hub:SOCKET|tap:NAME|none",
       "A network device, one for each --net; none unless said otherwise.\n"
@@ -295,6 +309,14 @@ static const struct option_entry entries[] = {
       "dashes; # begins a comment line. Otherwise from the chorus.conf that\n"
       "came with the program (LIBDIR/chorus; src/ in a build folder).",
       set_config, 0 },
+    { "display", NULL,
+      "Open a window: the console, and the framebuffer while somebody\n"
+      "inside has /dev/fb0 open.",
+      option_set_flag, SITE(display) },
+    { "framebuffer", "WIDTHxHEIGHT",
+      "Give the site a framebuffer, keyboard and mouse (/dev/fb0,\n"
+      "/dev/input/event*); with --display it has them: 1024x768.",
+      set_framebuffer, offsetof(struct run, options) },
     { "strace", NULL, "Decode every Linux call to standard error or the log.",
       option_set_flag, SITE(strace) },
     { "rewrite", "off|on|TRAPS",
@@ -337,6 +359,8 @@ static bool fill_environment(struct run *run)
 {
     const char *terminal = getenv("TERM");
     bool is_root = strcmp(run->options.user, "root") == 0;
+    if (run->options.display)
+        terminal = "xterm-256color";
     if (terminal == NULL || *terminal == '\0' || strlen(terminal) > 100)
         terminal = isatty(STDIN_FILENO) ? "vt100" : "dumb";
     return environment_default(run, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
@@ -365,6 +389,10 @@ static bool fill_defaults(struct run *run)
         options->cpus = cpus_allowed();
     if (options->user == NULL)
         options->user = "root";
+    if (options->display && options->picture_width == 0) {
+        options->picture_width = 1024;
+        options->picture_height = 768;
+    }
     if (options->name != NULL && fill_environment(run))
         return true;
     fprintf(stderr, "chorus run: %s\n", strerror(ENOMEM));

@@ -6,7 +6,8 @@
 #include <string.h>
 
 const char *const server_names[SERVERS] = {
-    [SERVER_CONSOLE] = "console", [SERVER_DISK] = "disk", [SERVER_NET] = "net", [SERVER_OM] = "om", [SERVER_DM] = "dm", [SERVER_PM] = "pm",
+    [SERVER_CONSOLE] = "console", [SERVER_DISK] = "disk", [SERVER_NET] = "net", [SERVER_SCREEN] = "screen", [SERVER_INPUT] = "input",
+    [SERVER_OM] = "om", [SERVER_DM] = "dm", [SERVER_PM] = "pm",
 };
 
 enum { ITEM_MOST = 64 };
@@ -39,7 +40,7 @@ static bool parse_item(char *item, struct placement *placement, char *problem, s
         found = true;
     }
     if (!found)
-        snprintf(problem, size, "there is no server '%s'; servers are console, disk, net, om, dm, pm and all", name);
+        snprintf(problem, size, "there is no server '%s'; servers are console, disk, net, screen, input, om, dm, pm and all", name);
     return found;
 }
 

@@ -63,6 +63,11 @@ char *place_of_root_image(void)
     return place("rootfs", CHORUS_LIBRARY_FOLDER, "root.img");
 }
 
+char *place_of_program(const char *name)
+{
+    return place("src/window", CHORUS_LIBRARY_FOLDER, name);
+}
+
 char *place_of_tool(const char *name)
 {
     return place("src", CHORUS_LIBRARY_FOLDER, name);

@@ -12,4 +12,6 @@ char *place_of_actor(const char *name); /* "om": the boot actor's ELF file */
 char *place_of_root_image(void);        /* the built-in root image */
 char *place_of_tool(const char *name);  /* a script that is part of the program */
 
+char *place_of_program(const char *name); /* a program that `chorus` starts */
+
 #endif

@@ -58,7 +58,7 @@ static int fail(const char *what, const char *why)
 
 static bool terminal_wanted(void)
 {
-    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    return !site.options->display && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
 static void terminal_take(void)
@@ -113,7 +113,9 @@ static void signals_ready(void *cookie, uint32_t events)
     (void)events;
     struct signalfd_siginfo signal;
     while (read(site.signals, &signal, sizeof signal) == sizeof signal) {
-        if (signal.ssi_signo == SIGWINCH) {
+        if (signal.ssi_signo == SIGWINCH && site.options->display) {
+            continue; /* the window says how large the console is */
+        } else if (signal.ssi_signo == SIGWINCH) {
             struct terminal_size size = terminal_size(STDIN_FILENO);
             site_devices_resize(size.columns, size.rows);
         } else {
@@ -233,6 +235,8 @@ static bool machine_start(void)
 
 bool site_stream_is_terminal(int fd)
 {
+    if (site.options->display)
+        return site.options->command == NULL || isatty(fd);
     return terminal_wanted() && isatty(fd);
 }
 
@@ -244,11 +248,12 @@ static int stream_for(int fd)
 static bool devices_start(void)
 {
     bool terminal = terminal_wanted();
-    struct terminal_size size = terminal_size(STDIN_FILENO);
+    struct terminal_size size = site.options->display ? (struct terminal_size){ .columns = 80, .rows = 25 } : terminal_size(STDIN_FILENO);
     struct site_devices_options devices = {
         .terminal_in = terminal ? STDIN_FILENO : -1, .terminal_out = terminal ? STDOUT_FILENO : -1,
         .columns = size.columns, .rows = size.rows,
         .stdin_fd = stream_for(STDIN_FILENO), .stdout_fd = stream_for(STDOUT_FILENO), .stderr_fd = stream_for(STDERR_FILENO),
+        .window = site.options->display, .picture_width = site.options->picture_width, .picture_height = site.options->picture_height,
         .disk_count = 1 + site.options->disk_count, .escape = escape,
         .nets = site_net_count() > 0 ? site_net_at(0) : NULL, .net_count = site_net_count()};
     memcpy(devices.disks, site.disks, sizeof devices.disks);

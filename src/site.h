@@ -63,6 +63,8 @@ struct site_options {
     struct net_options nets;
     char *config_text;       /* the configuration file's; strings above may point into it */
     const char *folder;      /* where the command starts; NULL: the user's home */
+    bool display;            /* the console is a window */
+    uint16_t picture_width, picture_height; /* of the framebuffer, in pixels; 0: there is none */
 };
 
 /* Boot, run until the command ends or the site is powered off, take everything down again.

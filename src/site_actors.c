@@ -42,6 +42,8 @@ static const struct boot_actor actors[SERVERS] = {
     [SERVER_CONSOLE] = {K_PRIO_DRIVER, RESTARTS, NULL},
     [SERVER_DISK] = {K_PRIO_DRIVER, RESTARTS, NULL},
     [SERVER_NET] = {K_PRIO_DRIVER, RESTARTS, NULL},
+    [SERVER_SCREEN] = {K_PRIO_DRIVER, RESTARTS, NULL},
+    [SERVER_INPUT] = {K_PRIO_DRIVER, RESTARTS, NULL},
     [SERVER_OM] = {K_PRIO_SERVER, LEAVES, NULL},
     [SERVER_DM] = {K_PRIO_SERVER, ENDS_SITE, NULL},
     [SERVER_PM] = {K_PRIO_SERVER, ENDS_SITE, tell_pm},
@@ -241,16 +243,21 @@ static void on_gone(const struct actor *gone, int reason, const char *words)
     }
 }
 
+/* Drivers are started where there is something to drive. */
+static bool is_wanted(unsigned server)
+{
+    if (server == SERVER_NET)
+        return boot_options->nets.count > 0;
+    return (server != SERVER_SCREEN && server != SERVER_INPUT) || boot_options->picture_width != 0;
+}
+
 bool site_actors_start(const struct site_options *options)
 {
     boot_options = options;
     nucleus_hooks.actor_gone = on_gone;
-    for (unsigned i = 0; i < booted_count(); i++) {
-        if (i == SERVER_NET && options->nets.count == 0)
-            continue;
-        if (!start_one(i))
+    for (unsigned i = 0; i < booted_count(); i++)
+        if (is_wanted(i) && !start_one(i))
             return false;
-    }
     return true;
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <devices/screen.h>
 #include <host/event.h>
 #include <host/supervisor.h>
 #include <nucleus/actor.h>
@@ -22,6 +23,7 @@
 #include "options.h"
 #include "placement.h"
 #include "site_actors.h"
+#include "site_devices.h"
 #include "site_load.h"
 #include "site_replace.h"
 
@@ -202,6 +204,22 @@ static void replace(struct command *command)
     site_replace(asked->ticket, actor, &command->file, privilege, arguments);
 }
 
+/* ---- screen: somebody wants to look ---- */
+
+/* The screen's memory is the answer's descriptor. With a socket it is a window, which is told of changes and may type. */
+static void look(struct command *command)
+{
+    struct control_command *asked = command->asked;
+    struct screen *screen = site_devices_screen();
+    int window = asked->descriptor;
+    asked->descriptor = -1;
+    if (window >= 0 && !screen_attach(screen, window)) {
+        site_command_answer(asked->ticket, false, "no window more: %s", strerror(errno));
+        return;
+    }
+    control_reply_with(control, asked->ticket, true, "here is the screen", screen_descriptor(screen));
+}
+
 /* ---- all of them ---- */
 
 static const struct {
@@ -209,10 +227,12 @@ static const struct {
     size_t words_least;
     unsigned path; /* which word names a file; 0: none */
     void (*run)(struct command *command);
+    bool from_inside; /* also by sysCommand */
 } commands[] = {
-    {"load", LOAD_ARGUMENTS, LOAD_PATH, load},
-    {"kill", 2, 0, kill_one},
-    {"replace", REPLACE_ARGUMENTS, REPLACE_PATH, replace},
+    {"load", LOAD_ARGUMENTS, LOAD_PATH, load, true},
+    {"kill", 2, 0, kill_one, true},
+    {"replace", REPLACE_ARGUMENTS, REPLACE_PATH, replace, false},
+    {"screen", 1, 0, look, false},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -278,6 +298,7 @@ static struct control_command *words_split(const char *text, size_t size)
         words[i] = copy;
     asked->words = words;
     asked->count = count;
+    asked->descriptor = -1;
     return asked;
 }
 
@@ -287,7 +308,7 @@ static bool command_from_inside(const char *text, size_t size, const void *image
     size_t number = command.asked != NULL ? number_of(command.asked) : COMMANDS;
     inside.done = false;
     snprintf(inside.text, sizeof inside.text, "the site does not know this command");
-    if (number < COMMANDS && commands[number].run != replace && command.asked->count >= commands[number].words_least) {
+    if (number < COMMANDS && commands[number].from_inside && command.asked->count >= commands[number].words_least) {
         unsigned path = commands[number].path;
         command.file = (struct site_file){.path = path != 0 ? command.asked->words[path] : NULL, .bytes = (void *)image, .size = image_size};
         commands[number].run(&command);

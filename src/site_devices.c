@@ -21,7 +21,10 @@
 #include <devices/virtio_blk.h>
 #include <devices/net_capture.h>
 #include <devices/net_tap.h>
+#include <devices/screen.h>
 #include <devices/virtio_console.h>
+#include <devices/virtio_gpu.h>
+#include <devices/virtio_input.h>
 #include <devices/virtio_net.h>
 #include <devices/virtio_rng.h>
 #include <host/event.h>
@@ -59,7 +62,9 @@ static struct {
     struct io_ring *ring; /* NULL: the host does not allow it */
     struct site_device devices[DEVICES_MOST];
     unsigned count;
-    struct device *console;
+    struct device *console, *inputs[SCREEN_INPUTS];
+    struct screen *screen;
+    bool window_decides; /* how large the console is */
 } site;
 
 static struct site_device *owner_of(struct device *device) { return device->owner; }
@@ -227,6 +232,54 @@ static bool add_disks(const struct site_devices_options *options)
     return true;
 }
 
+/* What comes from windows. */
+
+static void typed(void *cookie, const uint8_t *bytes, size_t length)
+{
+    (void)cookie;
+    if (site.console != NULL)
+        virtio_console_type(site.console, bytes, length);
+}
+
+static void resized(void *cookie, uint16_t columns, uint16_t rows)
+{
+    (void)cookie;
+    if (site.window_decides)
+        site_devices_resize(columns, rows);
+}
+
+static void input(void *cookie, const struct screen_input *event)
+{
+    (void)cookie;
+    if (site.inputs[event->device] != NULL)
+        virtio_input_event(site.inputs[event->device], event->type, event->code, event->value);
+}
+
+static bool screen_start(const struct site_devices_options *options)
+{
+    struct screen_listener listener = {.typed = typed, .resized = resized, .input = input};
+    site.screen = screen_create(site.bus, options->picture_width != 0, &listener);
+    if (site.screen == NULL) {
+        fprintf(stderr, "chorus: screen: %s\n", strerror(errno));
+        return false;
+    }
+    site.window_decides = options->window;
+    screen_share(site.screen)->window_decides = options->window;
+    if (options->window || options->terminal_out >= 0)
+        screen_console_size(site.screen, options->columns, options->rows);
+    return true;
+}
+
+/* A framebuffer, a keyboard and a mouse. */
+static bool picture_start(const struct site_devices_options *options)
+{
+    if (options->picture_width == 0)
+        return true;
+    return add(virtio_gpu_create("screen0", &services, site.bus, site.screen, options->picture_width, options->picture_height), "screen") &&
+           add(site.inputs[SCREEN_KEYBOARD] = virtio_input_create("keyboard0", &services, SCREEN_KEYBOARD), "keyboard") &&
+           add(site.inputs[SCREEN_MOUSE] = virtio_input_create("mouse0", &services, SCREEN_MOUSE), "mouse");
+}
+
 bool site_devices_start(const struct site_devices_options *options)
 {
     site.bus = bus_create(wake, NULL);
@@ -235,22 +288,30 @@ bool site_devices_start(const struct site_devices_options *options)
         fprintf(stderr, "chorus: devices: %s\n", strerror(errno));
         return false;
     }
+    if (!screen_start(options))
+        return false;
     struct virtio_console_backing backing = {
         .terminal_in = options->terminal_in, .terminal_out = options->terminal_out,
         .columns = options->columns, .rows = options->rows,
         .stdin_descriptor = options->stdin_fd, .stdout_descriptor = options->stdout_fd, .stderr_descriptor = options->stderr_fd,
-        .escape = options->escape, .cookie = options->cookie};
+        .screen = site.screen, .terminal_is_window = options->window, .escape = options->escape, .cookie = options->cookie};
     site.console = virtio_console_create("console0", &services, site.bus, site.pool, &backing);
     return add(site.console, "console") && add_disks(options) &&
            add(virtio_rng_create("entropy0", &services), "entropy") && add(clock_device_create("clock0", &services), "clock") &&
-           nets_add(options->nets, options->net_count);
+           nets_add(options->nets, options->net_count) &&
+           picture_start(options);
 }
 
 void site_devices_resize(uint16_t columns, uint16_t rows)
 {
-    if (site.console != NULL)
-        virtio_console_resize(site.console, columns, rows);
+    if (site.console == NULL)
+        return;
+    virtio_console_resize(site.console, columns, rows);
+    if (screen_share(site.screen)->has_console)
+        screen_console_size(site.screen, columns, rows);
 }
+
+struct screen *site_devices_screen(void) { return site.screen; }
 
 void site_devices_stop(void)
 {
@@ -271,6 +332,7 @@ void site_devices_stop(void)
     for (unsigned i = 0; i < SITE_DISKS; i++)
         io_pool_destroy(site.disk_pools[i]);
     io_pool_destroy(site.pool);
+    screen_destroy(site.screen);
     bus_destroy(site.bus);
     memset(&site, 0, sizeof site);
 }

@@ -8,6 +8,7 @@
 
 struct disk_image;
 struct site_net;
+struct screen;
 enum { SITE_DISKS = 26 };
 
 struct site_devices_options {
@@ -18,6 +19,8 @@ struct site_devices_options {
     unsigned disk_count;
     struct site_net *nets;         /* their descriptors are taken over, one after the other */
     unsigned net_count;
+    bool window;                   /* the terminal is a window: the descriptors above are -1 */
+    uint16_t picture_width, picture_height; /* of the framebuffer; 0: there is none, nor keyboard and mouse */
     void (*escape)(void *cookie);  /* ^A x */
     void *cookie;
 };
@@ -25,6 +28,8 @@ struct site_devices_options {
 /* After nucleus_init. False, and a message on standard error: the host refuses. */
 bool site_devices_start(const struct site_devices_options *options);
 void site_devices_resize(uint16_t columns, uint16_t rows);
+/* What can be seen of it. */
+struct screen *site_devices_screen(void);
 /* After the last actor is gone. Waits for what the host still does. */
 void site_devices_stop(void);
 

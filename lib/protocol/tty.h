@@ -70,6 +70,8 @@
 #define TTY_PTMX     TTY_DEVICE(5, 2)       /* every open makes a new pty; the handle is its master */
 #define TTY_HVC      TTY_DEVICE(229, 0)     /* /dev/hvc0: the terminal on the virtio console */
 #define TTY_PTS(n)   TTY_DEVICE(136, (n))   /* /dev/pts/n */
+#define TTY_FRAMEBUFFER TTY_DEVICE(29, 0)   /* /dev/fb0 */
+#define TTY_INPUT(n) TTY_DEVICE(13, 64 + (n)) /* /dev/input/event<n> */
 #define TTY_STDIN    TTY_DEVICE(240, 0)     /* what `chorus run -- COMMAND` got as standard input, */
 #define TTY_STDOUT   TTY_DEVICE(240, 1)     /* output and error: plain byte streams, no terminals. */
 #define TTY_STDERR   TTY_DEVICE(240, 2)     /* The end of the input is a read of 0 bytes; a closed
@@ -82,6 +84,8 @@ enum tty_operation {
                              * -> handle, device (the real one: never TTY_CURRENT or TTY_CONSOLE),
                              *    flags TTY_BECAME_CONTROLLING, TTY_IS_TERMINAL;
                              *    TTY_PTMX: argument = uint32_t number of the pts.
+                             *    TTY_IS_PICTURE: argument = struct tty_picture, whose segment
+                             *    (lib/protocol/picture.h) the caller reads, writes and maps itself
                              * -ENXIO no such device, no controlling terminal; -EIO pts locked or its
                              * master gone; -EBUSY exclusive (TIOCEXCL); -ENOSPC too many ptys */
     TTY_CLOSE,              /* handle. The last reference of an open file description is gone. The
@@ -91,7 +95,9 @@ enum tty_operation {
                              * none: end of file. -EAGAIN, -EIO, -TTY_BACKGROUND_READ */
     TTY_WRITE,              /* handle, body -> length accepted, at least 1; flags TTY_UNCONFIRMED.
                              * -EAGAIN, -EIO, -EPIPE, -ENOSPC (full), -TTY_BACKGROUND_WRITE */
-    TTY_IOCTL,              /* handle, command, argument -> argument. See TTY_IOCTLS.
+    TTY_IOCTL,              /* handle, command, argument -> argument. See TTY_IOCTLS. Of input
+                             * devices: argument = the first bytes or the value -> `events` the
+                             * call's result, the body: what goes to the process's memory.
                              * -ENOTTY: this device does not know it. -EAGAIN: waits for output. */
     TTY_WATCH,              /* handle, events -> events that hold now. When none does and TTY_NOTIFY is
                              * set: TTY_EVENT_READY follows once. TTY_HANGUP and TTY_ERROR
@@ -118,6 +124,7 @@ enum tty_operation {
 /* Reply flags. */
 #define TTY_BECAME_CONTROLLING  0x01u   /* TTY_OPEN: this is now the session's controlling terminal */
 #define TTY_IS_TERMINAL         0x02u   /* TTY_OPEN: a terminal (also the master of a pty) */
+#define TTY_IS_PICTURE          0x08u   /* TTY_OPEN: a framebuffer */
 #define TTY_UNCONFIRMED         0x04u   /* TTY_WRITE: the host may still refuse these bytes. Whoever wants to
                                          * know before the write returns waits by TTY_DRAIN */
 
@@ -172,6 +179,13 @@ struct tty_reply {
     uint32_t events;            /* TTY_WATCH */
     uint32_t unused[6];
     uint8_t  argument[TTY_ARGUMENT_MAX];
+};
+
+struct tty_picture {
+    uint64_t size;              /* bytes of the segment */
+    uint32_t width, height;     /* pixels of 32 bits: blue, green, red, unused */
+    uint32_t stride;            /* bytes */
+    uint32_t unused;
 };
 
 enum tty_event_kind {
@@ -257,6 +271,7 @@ enum tty_ioctl_kind { TTY_BY_MEMORY, TTY_BY_VALUE };
     IOCTL(TIOCGPTLCK,  0x80045439,  TTY_BY_MEMORY,  0,  4)      \
     IOCTL(TIOCGEXCL,   0x80045440,  TTY_BY_MEMORY,  0,  4)
 
+_Static_assert(sizeof(struct tty_picture) <= TTY_ARGUMENT_MAX, "a picture fits into an argument");
 _Static_assert(sizeof(struct tty_identity) == 20, "the layout has no holes");
 _Static_assert(sizeof(struct tty_request) == 120, "a request fills the annex");
 _Static_assert(sizeof(struct tty_reply) == 120, "a reply fills the annex");

@@ -27,7 +27,8 @@ enum {
 #define VIRTIO_VENDOR       0x53524843u     /* "CHRS" */
 
 /* Device types. */
-enum { VIRTIO_TYPE_NETWORK = 1, VIRTIO_TYPE_BLOCK = 2, VIRTIO_TYPE_CONSOLE = 3, VIRTIO_TYPE_ENTROPY = 4 };
+enum { VIRTIO_TYPE_NETWORK = 1, VIRTIO_TYPE_BLOCK = 2, VIRTIO_TYPE_CONSOLE = 3, VIRTIO_TYPE_ENTROPY = 4, VIRTIO_TYPE_GPU = 16,
+       VIRTIO_TYPE_INPUT = 18 };
 
 /* Status bits. */
 enum {
@@ -198,6 +199,113 @@ enum { VIRTIO_NET_MAC_TABLE = 0,                /* two tables: ignored, all mult
        VIRTIO_NET_MAC_ADDRESS = 1 };            /* 6 bytes */
 enum { VIRTIO_NET_OFFLOADS_SET = 0 };           /* uint64_t: of the VIRTIO_NET_F_GUEST_ bits those that are wanted */
 enum { VIRTIO_NET_CONTROL_OK = 0, VIRTIO_NET_CONTROL_ERROR = 1 };
+
+/* ---- picture: section 5.7 of the specification, its 2D part ---- */
+
+enum { VIRTIO_GPU_CONTROL, VIRTIO_GPU_CURSOR, VIRTIO_GPU_QUEUES };
+
+enum virtio_gpu_type {
+    VIRTIO_GPU_GET_DISPLAY_INFO = 0x0100, VIRTIO_GPU_RESOURCE_CREATE_2D, VIRTIO_GPU_RESOURCE_UNREF, VIRTIO_GPU_SET_SCANOUT,
+    VIRTIO_GPU_RESOURCE_FLUSH, VIRTIO_GPU_TRANSFER_TO_HOST_2D, VIRTIO_GPU_RESOURCE_ATTACH_BACKING, VIRTIO_GPU_RESOURCE_DETACH_BACKING,
+    VIRTIO_GPU_UPDATE_CURSOR = 0x0300, VIRTIO_GPU_MOVE_CURSOR,
+    VIRTIO_GPU_OK_NODATA = 0x1100, VIRTIO_GPU_OK_DISPLAY_INFO,
+    VIRTIO_GPU_ERR_UNSPEC = 0x1200, VIRTIO_GPU_ERR_OUT_OF_MEMORY, VIRTIO_GPU_ERR_INVALID_SCANOUT_ID, VIRTIO_GPU_ERR_INVALID_RESOURCE_ID,
+    VIRTIO_GPU_ERR_INVALID_CONTEXT_ID, VIRTIO_GPU_ERR_INVALID_PARAMETER,
+};
+
+#define VIRTIO_GPU_FLAG_FENCE       1u
+#define VIRTIO_GPU_SCANOUTS_MAX     16
+enum { VIRTIO_GPU_FORMAT_B8G8R8A8 = 1, VIRTIO_GPU_FORMAT_B8G8R8X8 = 2 };
+
+struct virtio_gpu_header {
+    uint32_t type, flags;
+    uint64_t fence;
+    uint32_t context, padding;
+};
+
+struct virtio_gpu_rectangle {
+    uint32_t x, y, width, height;
+};
+
+struct virtio_gpu_display_info {
+    struct virtio_gpu_header header;
+    struct {
+        struct virtio_gpu_rectangle rectangle;
+        uint32_t enabled, flags;
+    } scanout[VIRTIO_GPU_SCANOUTS_MAX];
+};
+
+struct virtio_gpu_create_2d {
+    struct virtio_gpu_header header;
+    uint32_t resource, format, width, height;
+};
+
+struct virtio_gpu_resource {        /* UNREF, DETACH_BACKING */
+    struct virtio_gpu_header header;
+    uint32_t resource, padding;
+};
+
+struct virtio_gpu_set_scanout {
+    struct virtio_gpu_header header;
+    struct virtio_gpu_rectangle rectangle;
+    uint32_t scanout, resource;
+};
+
+struct virtio_gpu_flush {
+    struct virtio_gpu_header header;
+    struct virtio_gpu_rectangle rectangle;
+    uint32_t resource, padding;
+};
+
+struct virtio_gpu_transfer {
+    struct virtio_gpu_header header;
+    struct virtio_gpu_rectangle rectangle;
+    uint64_t offset;
+    uint32_t resource, padding;
+};
+
+struct virtio_gpu_backing {         /* followed by `entries` struct virtio_gpu_piece */
+    struct virtio_gpu_header header;
+    uint32_t resource, entries;
+};
+
+struct virtio_gpu_piece {
+    uint64_t address;
+    uint32_t length, padding;
+};
+
+struct virtio_gpu_config {
+    uint32_t events_read, events_clear, scanouts, capsets;
+};
+
+/* ---- keyboard and mouse: section 5.8 ---- */
+
+enum { VIRTIO_INPUT_EVENTS, VIRTIO_INPUT_STATUS, VIRTIO_INPUT_QUEUES };
+
+enum virtio_input_select {
+    VIRTIO_INPUT_CFG_UNSET = 0, VIRTIO_INPUT_CFG_ID_NAME = 1, VIRTIO_INPUT_CFG_ID_SERIAL = 2, VIRTIO_INPUT_CFG_ID_DEVIDS = 3,
+    VIRTIO_INPUT_CFG_PROP_BITS = 0x10, VIRTIO_INPUT_CFG_EV_BITS = 0x11, VIRTIO_INPUT_CFG_ABS_INFO = 0x12,
+};
+
+/* The configuration: select and subselect are written (as one register), size and data are then there to be read. */
+#define VIRTIO_INPUT_CFG_DATA_MAX 128
+struct virtio_input_config {
+    uint8_t select, subselect, size, reserved[5];
+    uint8_t data[VIRTIO_INPUT_CFG_DATA_MAX];
+};
+
+struct virtio_input_ids {
+    uint16_t bus, vendor, product, version;
+};
+
+struct virtio_input_range {
+    uint32_t least, most, fuzz, flat, resolution;
+};
+
+struct virtio_input_event {
+    uint16_t type, code;            /* of Linux's input events */
+    uint32_t value;
+};
 
 /* ---- the clock, which is no virtio device ---- */
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "picture.h"
 #include "pty.h"
 #include "terminal.h"
 
@@ -356,6 +357,8 @@ static int open_by_number(struct dm_file *file, struct dm_call *call)
 {
     switch (TTY_MAJOR(call->request->device)) {
     case TTY_MAJOR(TTY_NULL): return memory_open(file, call);
+    case TTY_MAJOR(TTY_FRAMEBUFFER): return picture_open(file, call);
+    case TTY_MAJOR(TTY_INPUT(0)): return evdev_open(file, call);
     case TTY_MAJOR(TTY_STDIN): return stream_open(file, call);
     case TTY_MAJOR(TTY_HVC):
     case TTY_MAJOR(TTY_PTS(0)): return terminal_open(file, call);
@@ -393,7 +396,7 @@ static int do_session_end(struct dm_file *client, struct dm_call *call)
 static bool node_find(unsigned index, struct tty_node *node)
 {
     static bool (*const kinds[])(unsigned, struct tty_node *) = {
-        memory_node, stream_node, terminal_node, pty_node,
+        memory_node, stream_node, terminal_node, picture_node, evdev_node, pty_node,
     };
     unsigned kind = 0, first = 0, at = 0;
 
@@ -468,7 +471,7 @@ size_t dm_request(const struct tty_request *request, struct tty_reply *reply, ui
         reply->length = 0;
     if (request->operation == TTY_LIST)
         return reply->length * sizeof(struct tty_node);
-    return request->operation == TTY_READ ? reply->length : 0;
+    return request->operation == TTY_READ || request->operation == TTY_IOCTL ? reply->length : 0;
 }
 
 /* ---- clients ---- */

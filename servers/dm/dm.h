@@ -5,6 +5,7 @@
  *   pty.c       pseudo-terminals: masters, and how slaves come and go
  *   line.c      the line discipline
  *   memory.c    null, zero, full, random, urandom
+ *   picture.c, evdev.c    framebuffer, keyboard and mouse
  *   stream.c    the command's standard input, output and error
  *   channel.c   what lies between all that and the console driver
  *
@@ -29,6 +30,8 @@ struct dm_host {
     void (*random)(void *bytes, size_t length);
     /* A channel has something to write, or room for input, or its drain was asked for (channel.h). */
     void (*attend)(unsigned channel);
+    /* Show the framebuffer from now on, or the console. NULL: there is none. */
+    void (*picture_use)(bool use);
 };
 
 void dm_start(const struct dm_host *host, uint32_t epoch);      /* epoch: another one for each life */

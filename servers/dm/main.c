@@ -11,12 +11,15 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <dki/dki.h>
 #include <server/client.h>
 #include <server/server.h>
 
 #include "channel.h"
 #include "dm.h"
+#include "picture.h"
 #include "protocol/console.h"
+#include "protocol/virtio.h"
 
 #define CONNECT_PATIENCE 60000000000ll  /* ns for the console driver to be (again) there */
 #define TERMINAL_PIECE   4096           /* taken from the terminal's line at once: what was taken can be flushed no more */
@@ -79,8 +82,17 @@ static void host_attend(unsigned number)
     pthread_cond_signal(&work);
 }
 
+/* The driver that is not there is told when it comes. */
+static void host_picture_use(bool use)
+{
+    struct picture_use message = { .operation = PICTURE_USE, .use = use };
+    KnIpcDest to = client_group(PICTURE_GROUP_STAMP);
+
+    ipcSend(&(KnMsgDesc){ .annexAddr = &message }, server_port(), &to);
+}
+
 static const struct dm_host host = { .send = host_send, .now = host_now, .random = host_random,
-                                     .attend = host_attend };
+                                     .attend = host_attend, .picture_use = host_picture_use };
 
 /* With the lock: tell who waits, and come back when time has something to say. */
 static void settle(void)
@@ -312,6 +324,36 @@ static void console_event(struct server_request *request)
     pthread_mutex_unlock(&lock);
 }
 
+/* Of the drivers of framebuffer, keyboard and mouse. */
+static void picture_event(struct server_request *request)
+{
+    const struct input_happened *event = (const struct input_happened *)request->annex;
+
+    pthread_mutex_lock(&lock);
+    if (event->operation == PICTURE_READY)
+        picture_ready((const struct picture_ready *)request->annex);
+    else if (event->operation == INPUT_HAPPENED)
+        input_happened(event);
+    else if (request->body_size >= sizeof(struct input_about))
+        input_ready(event->device, request->body);
+    settle();
+    pthread_mutex_unlock(&lock);
+}
+
+/* What of that the site has, the table of its devices tells. */
+static void picture_look(void)
+{
+    unsigned framebuffers = 0, inputs = 0;
+    KnDevice stat;
+
+    for (unsigned i = 0; deviceStat(i, &stat) == K_OK; i++) {
+        framebuffers += stat.bus == K_DEVICE_VIRTIO && stat.type == VIRTIO_TYPE_GPU;
+        inputs += stat.bus == K_DEVICE_VIRTIO && stat.type == VIRTIO_TYPE_INPUT;
+    }
+    picture_start(framebuffers > 0);
+    evdev_start(inputs);
+}
+
 static void on_timer(int which, uint64_t cookie, uint32_t overruns)
 {
     (void)which, (void)cookie, (void)overruns;
@@ -343,6 +385,7 @@ static int start(void)
 
     host_random(&epoch, sizeof epoch);
     dm_start(&host, epoch);
+    picture_look();
     timer = timerCreate(server_port(), 0);
     if (timer < 0)
         return timer;
@@ -360,7 +403,8 @@ int main(void)
         { TTY_UNWATCH, handle }, { TTY_SESSION_END, handle }, { TTY_DRAIN, handle },
         { TTY_LIST, handle },
         { CONSOLE_EVENT_READABLE, console_event }, { CONSOLE_EVENT_WRITABLE, console_event },
-        { CONSOLE_EVENT_RESIZE, console_event },
+        { CONSOLE_EVENT_RESIZE, console_event }, { PICTURE_READY, picture_event },
+        { INPUT_READY, picture_event }, { INPUT_HAPPENED, picture_event },
     };
 
     return -server_run(&(struct server){

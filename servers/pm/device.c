@@ -5,18 +5,21 @@
 #include "device.h"
 
 #include <stdio.h>
+#include <linux/ioctl.h>
 #include <sys/stat.h>
 
 #include "call.h"
 #include "deferred.h"
 #include "job.h"
 #include "path.h"
+#include "picture.h"
 #include "process.h"
 #include "signals.h"
 #include "waiting.h"
 #include "worker.h"
 
 #define TIOCGPTPEER 0x5441u
+#define INPUT_GRAB 0x40044590u /* EVIOCGRAB: its argument is a number */
 #define TRIES 100
 #define AWAIT_TRIES 2000
 #define AWAIT_PAUSE (NANOSECONDS / 1000)
@@ -232,6 +235,8 @@ static int open_device(struct process *process, uint32_t device, uint32_t flags,
     file->attributes.block_size = 1024;
     if (exchange.reply.flags & TTY_BECAME_CONTROLLING)
         process->group->session->terminal = file->device;
+    if (exchange.reply.flags & TTY_IS_PICTURE)
+        picture_make(file, exchange.reply.argument);
     *ret_file = file;
     return 0;
 }
@@ -247,7 +252,7 @@ int device_open_first(struct process *process, uint32_t device, uint32_t flags,
     return open_device(process, device, flags, ret_file);
 }
 
-static void device_release(struct file *file)
+void device_release(struct file *file)
 {
     deferred_close_device(file->handle);
 }
@@ -525,9 +530,38 @@ static int64_t open_peer(struct call *call, struct file *file, uint32_t flags)
     return fd;
 }
 
+/* Of keyboard and mouse: the number says how much goes which way. */
+static int64_t input_ioctl(struct call *call, struct file *file, uint32_t command, uint64_t argument)
+{
+    struct exchange exchange = { .request.operation = TTY_IOCTL };
+    uint8_t body[4096];
+    size_t size = _IOC_SIZE(command);
+    bool by_memory = _IOC_DIR(command) == _IOC_WRITE && command != INPUT_GRAB;
+    int error = 0;
+    if (by_memory && size > TTY_ARGUMENT_MAX)
+        return -EINVAL;
+    if (by_memory)
+        error = copy_in(call, exchange.request.argument, argument, size);
+    else
+        memcpy(exchange.request.argument, &argument, sizeof argument);
+    if (error != 0)
+        return error;
+    exchange.request.handle = file->handle;
+    exchange.request.command = command;
+    identify(&exchange.request, call_process(call));
+    error = ask(&exchange, NULL, 0, body, sizeof body);
+    if (error == 0 && exchange.reply.length > sizeof body)
+        error = -EIO;
+    if (error == 0 && exchange.reply.length > 0)
+        error = copy_out(call, argument, body, exchange.reply.length);
+    return error != 0 ? error : (int64_t)exchange.reply.events;
+}
+
 static int64_t device_ioctl(struct call *call, struct file *file, uint32_t command,
                             uint64_t argument)
 {
+    if (TTY_MAJOR(file->device) == TTY_MAJOR(TTY_INPUT(0)))
+        return input_ioctl(call, file, command, argument);
     if (command == TIOCGPTPEER)
         return open_peer(call, file, (uint32_t)argument);
     const struct known *what = find_ioctl(command);

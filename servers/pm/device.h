@@ -23,6 +23,8 @@ void device_forget(struct call *call);
 bool file_is_zero_device(const struct file *file);
 
 /* What dm has: TTY_LIST. The number of entries, or an error. */
+/* The last reference of a device's file has gone. */
+void device_release(struct file *file);
 int device_list(uint32_t first, struct tty_node *nodes, uint32_t room);
 
 void device_server_close(uint64_t handle);

@@ -192,7 +192,10 @@ void mount_fill_dev(void)
         return;
     for (int i = 0; i < count; i++) {
         nodes[i].name[TTY_NODE_NAME_MAX] = '\0';
-        if (strchr(nodes[i].name, '/') == NULL)
+        bool of_input = strncmp(nodes[i].name, "input/", 6) == 0;
+        if (of_input)
+            make(dev->root, FILE_MKDIR, "input", NULL, S_IFDIR | 0755, 0);
+        if (of_input || strchr(nodes[i].name, '/') == NULL)
             make_device(dev->root, &nodes[i]);
     }
     dev_root = dev->root;

@@ -313,6 +313,18 @@ static int64_t wait_for_turn(struct call *call, struct file *file)
     return wait_in(call, &turn->next) == 0 ? CALL_WAITS : -ENOMEM;
 }
 
+int64_t regular_write_at(struct call *call, struct file *file, struct user_io *io, uint64_t at, uint64_t length, int64_t *offset,
+                         bool report)
+{
+    if (is_single(io))
+        return move(call, file, true, at, io, length, offset, report);
+    io->total = (size_t)length;
+    int64_t done = vector_write(call, file, io, at);
+    if (done > 0 && offset == &file->offset)
+        file->offset = (int64_t)at + done;
+    return done;
+}
+
 int64_t regular_write(struct call *call, struct file *file, struct user_io *io,
                              int64_t *offset)
 {
@@ -333,15 +345,11 @@ int64_t regular_write(struct call *call, struct file *file, struct user_io *io,
     if (length > 0 && is_single(io)) {
         if (appends)
             file->offset = offset == &file->offset ? at : file->offset;
-        return move(call, file, true, (uint64_t)at, io, (uint64_t)length, offset,
-                    appends || (file->flags & O_DSYNC));
+        return regular_write_at(call, file, io, (uint64_t)at, (uint64_t)length, offset,
+                                appends || (file->flags & O_DSYNC));
     }
-    if (length > 0) {
-        io->total = (size_t)length;
-        length = vector_write(call, file, io, (uint64_t)at);
-        if (length > 0 && offset == &file->offset)
-            file->offset = at + length;
-    }
+    if (length > 0)
+        length = regular_write_at(call, file, io, (uint64_t)at, (uint64_t)length, offset, false);
     if (appends)
         turn_give_up(call);
     return length;

@@ -21,6 +21,10 @@ int64_t segment_size(const KnCap *segment);
 /* Somebody has set some file's times, or its set-uid bit: whoever writes next tells its server anew. */
 extern uint64_t regular_era;
 
+/* Write <length> bytes at <at> of its segment, and nothing else: no limits, no times. <report>: pm is to hear of the end. */
+int64_t regular_write_at(struct call *call, struct file *file, struct user_io *io, uint64_t at, uint64_t length, int64_t *offset,
+                         bool report);
+
 /* The segment, NULL if there is none. */
 const KnCap *file_segment(const struct file *file);
 /* Write back what is in the cache, and with <all> what the server keeps. Gives up the lock. */

@@ -51,6 +51,7 @@ struct console {
     struct bus *bus;
     struct bus_completion again;        /* there is more to do than one event may take */
     bool again_posted;
+    struct screen *screen;              /* shows what the terminal prints; or NULL */
     void (*escape)(void *cookie);
     void *cookie;
 };
@@ -222,6 +223,8 @@ static bool input_read(struct console_port *port)
     uint8_t bytes[4096];
     bool news = false;
 
+    if (port->in == NULL)
+        return false;
     while (input_is_wanted(port)) {
         size_t room = RING_SIZE - port->ring_length - (port->ring_length < RING_SIZE);
         if (room > sizeof bytes)
@@ -266,7 +269,7 @@ static void input_pump(struct console_port *port)
     struct virtio_chain chain;
     uint32_t moved = 0;
 
-    if (port->in == NULL)
+    if (port->ring == NULL)
         return;
     do {
         while (port_is_open(port) && port->ring_length > 0
@@ -323,6 +326,21 @@ static bool output_send(struct console_port *port)
     return port->out_broken || !host_stream_pending(port->out);
 }
 
+/* What the terminal prints is shown at once, whether the host takes it or not. */
+static void output_show(struct console_port *port)
+{
+    struct screen *screen = port->console->screen;
+    struct device_span span;
+    size_t bytes;
+
+    if (screen == NULL || port->number != VIRTIO_CONSOLE_TERMINAL)
+        return;
+    for (size_t at = 0; at < port->chain.readable_bytes; at += bytes) {
+        chain_spans(&port->chain, false, at, SIZE_MAX, &span, 1, &bytes);
+        screen_print(screen, span.base, span.length);
+    }
+}
+
 static void output_pump(struct console_port *port)
 {
     struct virtio_device *device = &port->console->virtio;
@@ -338,6 +356,7 @@ static void output_pump(struct console_port *port)
                 break;
             port->sending = true;
             port->sent = 0;
+            output_show(port);
         }
         if (port->out != NULL && !output_send(port))
             break;
@@ -473,18 +492,23 @@ static const struct virtio_model console_model = {
     .destroy = console_destroy,
 };
 
+/* `window`: it exists without descriptors, too. */
 static bool port_create(struct console *console, unsigned number, struct bus *bus,
-                        struct io_pool *pool, int in, int out)
+                        struct io_pool *pool, int in, int out, bool window)
 {
     struct console_port *port = &console->port[number];
 
     port->console = console;
     port->number = number;
-    port->exists = in >= 0 || out >= 0;
-    if (in >= 0) {
+    port->exists = in >= 0 || out >= 0 || window;
+    if (in >= 0 || window) {
         port->ring = malloc(RING_SIZE);
+        if (port->ring == NULL)
+            return false;
+    }
+    if (in >= 0) {
         port->in = host_stream_open(bus, pool, in, false, input_ready, port);
-        if (port->ring == NULL || port->in == NULL)
+        if (port->in == NULL)
             return false;
     }
     if (out >= 0)
@@ -509,12 +533,13 @@ struct device *virtio_console_create(const char *name, const struct device_servi
     console->again.done = pump_all;
     console->escape = backing->escape;
     console->cookie = backing->cookie;
+    console->screen = backing->screen;
     if (!port_create(console, VIRTIO_CONSOLE_TERMINAL, bus, pool, backing->terminal_in,
-                     backing->terminal_out)
-        || !port_create(console, VIRTIO_CONSOLE_STDIN, bus, pool, backing->stdin_descriptor, -1)
-        || !port_create(console, VIRTIO_CONSOLE_STDOUT, bus, pool, -1, backing->stdout_descriptor)
-        || !port_create(console, VIRTIO_CONSOLE_STDERR, bus, pool, -1,
-                        backing->stderr_descriptor)) {
+                     backing->terminal_out, backing->terminal_is_window)
+        || !port_create(console, VIRTIO_CONSOLE_STDIN, bus, pool, backing->stdin_descriptor, -1, false)
+        || !port_create(console, VIRTIO_CONSOLE_STDOUT, bus, pool, -1, backing->stdout_descriptor, false)
+        || !port_create(console, VIRTIO_CONSOLE_STDERR, bus, pool, -1, backing->stderr_descriptor,
+                        false)) {
         int error = errno;
         console_destroy(&console->virtio);
         errno = error;
@@ -523,6 +548,17 @@ struct device *virtio_console_create(const char *name, const struct device_servi
     for (unsigned i = 0; i < VIRTIO_CONSOLE_PORTS; i++)
         input_pump(&console->port[i]);
     return &console->virtio.device;
+}
+
+void virtio_console_type(struct device *device, const uint8_t *bytes, size_t length)
+{
+    struct console_port *port = &((struct console *)device)->port[VIRTIO_CONSOLE_TERMINAL];
+
+    if (port->ring == NULL)
+        return;
+    for (size_t i = 0; i < length && port->ring_length < RING_SIZE; i++)
+        ring_append(port, bytes[i]);
+    input_pump(port);
 }
 
 void virtio_console_resize(struct device *device, uint16_t columns, uint16_t rows)

@@ -19,6 +19,7 @@
 
 #include "bus.h"
 #include "io_pool.h"
+#include "screen.h"
 #include "virtio.h"
 
 /* What is behind the ports; -1: nothing, and then the port does not exist. The descriptors stay the
@@ -27,6 +28,8 @@ struct virtio_console_backing {
     int terminal_in, terminal_out;
     uint16_t columns, rows;
     int stdin_descriptor, stdout_descriptor, stderr_descriptor;
+    struct screen *screen;              /* is told all that the terminal prints; NULL: none */
+    bool terminal_is_window;            /* the terminal is there without descriptors: who types comes by virtio_console_type */
     void (*escape)(void *cookie);       /* ^A x, in the Nucleus thread; NULL: ^A is an ordinary byte */
     void *cookie;
 };
@@ -36,6 +39,9 @@ struct virtio_console_backing {
 struct device *virtio_console_create(const char *name, const struct device_services *services,
                                      struct bus *bus, struct io_pool *pool,
                                      const struct virtio_console_backing *backing);
+
+/* Somebody typed this at a window: it is input of the terminal. What does not fit is lost. Nucleus thread. */
+void virtio_console_type(struct device *device, const uint8_t *bytes, size_t length);
 
 /* The terminal has another size now. Nucleus thread. */
 void virtio_console_resize(struct device *device, uint16_t columns, uint16_t rows);

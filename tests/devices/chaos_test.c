@@ -12,6 +12,8 @@
 #include "fake_nucleus.h"
 #include "virtio_blk.h"
 #include "virtio_console.h"
+#include "virtio_gpu.h"
+#include "virtio_input.h"
 #include "virtio_rng.h"
 
 #define SIZE    16
@@ -130,4 +132,51 @@ Test(chaos, random_requests_for_entropy_do_no_harm)
     for (int round = 0; round < 1500; round++)
         round_of_chaos(entropy, 1);
     device_destroy(entropy);
+}
+
+/* Half of them are commands of a gpu. */
+static void random_commands(void)
+{
+    static const uint32_t types[] = { 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106, 0x107, 0x300, 0x999 };
+
+    for (int i = 0; i < 200; i++) {
+        uint32_t words[16] = { types[dice(10)], dice(2), dice(9), 0, 0, 0 };
+        for (int word = 6; word < 16; word++)
+            words[word] = dice(40) == 0 ? (uint32_t)rand_r(&seed) * 2 : dice(64);
+        if (words[0] == 0x106 && dice(2)) {
+            words[6] = dice(4);
+            words[7] = 1 + dice(2);
+            uint64_t address = BUFFERS + dice(AREA);
+            memcpy(&words[8], &address, sizeof address);
+            words[10] = dice(1 << 16);
+        }
+        driver_put(BUFFERS + dice(AREA) / 64 * 64, words, sizeof words);
+    }
+}
+
+Test(chaos, random_commands_to_a_gpu_do_no_harm)
+{
+    struct screen *screen = screen_create(fake_bus, true, &(struct screen_listener){ 0 });
+    struct device *gpu = virtio_gpu_create("screen0", &fake_services, fake_bus, screen, 64, 64);
+
+    for (int round = 0; round < 1500; round++) {
+        random_commands();
+        round_of_chaos(gpu, VIRTIO_GPU_QUEUES);
+        cr_assert_eq(screen_share(screen)->picture_on, 0u);
+    }
+    device_destroy(gpu);
+    fake_run_idle();
+    screen_destroy(screen);
+}
+
+Test(chaos, random_buffers_for_keys_do_no_harm)
+{
+    struct device *mouse = virtio_input_create("mouse0", &fake_services, SCREEN_MOUSE);
+
+    for (int round = 0; round < 1500; round++) {
+        for (int i = 0; i < 20; i++)
+            virtio_input_event(mouse, (uint16_t)dice(6), (uint16_t)dice(0x300), (int32_t)dice(3));
+        round_of_chaos(mouse, VIRTIO_INPUT_QUEUES);
+    }
+    device_destroy(mouse);
 }

@@ -60,7 +60,8 @@ static void command_wanted(void *context, struct control_command *command)
     char text[256] = "";
     for (char **word = command->words + 1; *word != NULL; word++)
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s[%s]", word == command->words + 1 ? "" : " ", *word);
-    control_reply(site->control, command->ticket, strcmp(command->words[0], "echo") == 0, text);
+    /* What came along goes back. */
+    control_reply_with(site->control, command->ticket, strcmp(command->words[0], "echo") == 0, text, command->descriptor);
     control_command_free(command);
 }
 
@@ -355,6 +356,35 @@ Test(control, a_command_arrives_word_by_word_and_its_answer_returns)
     cr_assert_eq(do_words((const char *const[]){ "refuse", "why", NULL }, &text), 0);
     cr_assert_str_eq(text, "[why]");
     free(text);
+    stop_site(site);
+}
+
+Test(control, descriptors_go_along_with_a_command_and_its_answer)
+{
+    pid_t site = start_site("doing", 1);
+    struct control_client client;
+    int ends[2], back;
+    char *text, byte = 0;
+
+    cr_assert_eq(pipe(ends), 0);
+    for (int i = 0; i < 40; i++) {
+        cr_assert_eq(control_client_open(&client, "test", "doing"), 0);
+        cr_assert_eq(control_client_do_with(&client, (const char *const[]){ "echo", "a", NULL }, ends[1], &text, &back), 1);
+        control_client_close(&client);
+        cr_assert_str_eq(text, "[a]");
+        cr_assert_geq(back, 0);
+        cr_assert_eq(write(back, "x", 1), 1);
+        cr_assert(read(ends[0], &byte, 1) == 1 && byte == 'x');
+        close(back);
+        free(text);
+    }
+    cr_assert_eq(control_client_open(&client, "test", "doing"), 0);
+    cr_assert_eq(control_client_do_with(&client, (const char *const[]){ "echo", "a", NULL }, -1, &text, &back), 1);
+    control_client_close(&client);
+    cr_assert_eq(back, -1);
+    free(text);
+    close(ends[1]);
+    cr_assert_eq(read(ends[0], &byte, 1), 0, "the site keeps none of them open");
     stop_site(site);
 }
 

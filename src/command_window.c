@@ -1,0 +1,39 @@
+/* `chorus screenshot`, `display` and `show`: what draws is in programs of its own (src/window), which are started here. */
+
+#include "commands.h"
+#include "places.h"
+#include "site.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Become the program; argv is what it gets. */
+static int become(const char *program, char **argv)
+{
+    size_t count = 0;
+    char *path = place_of_program(program);
+    if (path == NULL) {
+        fprintf(stderr, "chorus %s: the program %s is not there: %s\n", argv[0], program, strerror(errno));
+        return SITE_FAILED;
+    }
+    while (argv[count] != NULL)
+        count++;
+    char **words = calloc(count + 2, sizeof *words);
+    if (words != NULL) {
+        words[0] = path;
+        memcpy(words + 1, argv, count * sizeof *argv);
+        execv(path, words);
+    }
+    fprintf(stderr, "chorus %s: %s: %s\n", argv[0], path, strerror(errno));
+    free(words);
+    free(path);
+    return SITE_FAILED;
+}
+
+int command_screenshot(char **argv)
+{
+    return become("chorus-picture", argv);
+}
