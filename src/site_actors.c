@@ -9,8 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <host/event.h>
+#include <hostarch.h>
 #include <nucleus/kcall.h>
 #include <nucleus/nucleus.h>
 #include <protocol/site.h>
@@ -243,12 +247,36 @@ static void on_gone(const struct actor *gone, int reason, const char *words)
     }
 }
 
-/* Drivers are started where there is something to drive. */
+/* Drivers are started where there is something to drive; the network's a little later. */
 static bool is_wanted(unsigned server)
 {
     if (server == SERVER_NET)
-        return boot_options->nets.count > 0;
+        return false;
     return (server != SERVER_SCREEN && server != SERVER_INPUT) || boot_options->picture_width != 0;
+}
+
+/* The network's driver is started when the first command is on its way: most do not need it, and none waits for it. */
+
+static const struct itimerspec NET_DELAY = {.it_value.tv_nsec = 60000000};
+static int net_timer = -1;
+
+static void start_net(void *unused, uint32_t events)
+{
+    (void)unused;
+    (void)events;
+    hostarch_unwatch(net_timer);
+    close(net_timer);
+    if (!nucleus_shutting_down(NULL, NULL) && booted[SERVER_NET].actor == NULL)
+        start_one(SERVER_NET);
+}
+
+static void start_net_later(void)
+{
+    net_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (net_timer >= 0 && timerfd_settime(net_timer, 0, &NET_DELAY, NULL) == 0 && hostarch_watch(net_timer, EPOLLIN, start_net, NULL) == 0)
+        return;
+    host_log(1, "net: started at once: %s", strerror(errno));
+    start_one(SERVER_NET);
 }
 
 bool site_actors_start(const struct site_options *options)
@@ -258,6 +286,8 @@ bool site_actors_start(const struct site_options *options)
     for (unsigned i = 0; i < booted_count(); i++)
         if (is_wanted(i) && !start_one(i))
             return false;
+    if (options->nets.count > 0)
+        start_net_later();
     return true;
 }
 

@@ -15,6 +15,7 @@
 #define BEFORE_HEADER   (sizeof(struct ether_frame) - HEADER)   /* the header takes the end of the frame's description */
 #define SMALL_BUFFER    2048u
 #define LARGE_BUFFER    4096u
+#define CONTROL_MEMORY  4096u
 #define ANSWER_PAUSES   1000        /* of a device that does not answer on its control queue: it is broken */
 
 /* Pairs of our features and the device's. */
@@ -110,12 +111,10 @@ static void info_read(struct net *net)
 static bool memory_get(struct net *net)
 {
     if (net->queue_memory == NULL)
-        net->queue_memory = net->memory(2 * VIRTIO_DRIVER_QUEUE_MEMORY_LARGE + VIRTIO_DRIVER_QUEUE_MEMORY);
-    if (net->receive_memory == NULL)
-        net->receive_memory = net->memory(NET_RECEIVE_MEMORY);
-    if (net->control_memory == NULL)
-        net->control_memory = net->memory(4096);
-    return net->queue_memory != NULL && net->receive_memory != NULL && net->control_memory != NULL;
+        net->queue_memory = net->memory(2 * VIRTIO_DRIVER_QUEUE_MEMORY_LARGE + VIRTIO_DRIVER_QUEUE_MEMORY + CONTROL_MEMORY);
+    if (net->queue_memory != NULL)
+        net->control_memory = net->queue_memory + 2 * VIRTIO_DRIVER_QUEUE_MEMORY_LARGE + VIRTIO_DRIVER_QUEUE_MEMORY;
+    return net->queue_memory != NULL;
 }
 
 static void buffer_offer(struct net *net, uint8_t *buffer)
@@ -123,16 +122,36 @@ static void buffer_offer(struct net *net, uint8_t *buffer)
     virtio_queue_add(&net->receive, &(struct virtio_buffer){ buffer, net->buffer_size, true }, 1, buffer);
 }
 
-/* A frame of the ordinary size shall fit into one buffer, the longest into as many as the device takes for one. */
-static void buffers_offer(struct net *net)
+/* Give the device one more step of memory for what comes. Without memory it stays as it is. */
+static bool buffers_add(struct net *net)
 {
-    net->buffer_size = net->info.mtu + 14 + HEADER <= SMALL_BUFFER ? SMALL_BUFFER : LARGE_BUFFER;
-    for (uint32_t at = 0; at + net->buffer_size <= NET_RECEIVE_MEMORY; at += net->buffer_size)
-        buffer_offer(net, net->receive_memory + at);
+    if (net->steps == NET_RECEIVE_STEPS)
+        return false;
+    uint8_t **step = &net->receive_memory[net->steps];
+    if (*step == NULL)
+        *step = net->memory(NET_RECEIVE_STEP);
+    if (*step == NULL)
+        return false;
+    net->steps++;
+    for (uint32_t at = 0; at + net->buffer_size <= NET_RECEIVE_STEP; at += net->buffer_size)
+        buffer_offer(net, *step + at);
+    return true;
+}
+
+/* A frame of the ordinary size shall fit into one buffer, the longest into as many as the device takes for one. */
+static bool buffers_begin(struct net *net)
+{
+    bool small = net->info.mtu + 14 + HEADER <= SMALL_BUFFER && !(net->info.features & (ETHER_RECEIVE_TCP4 | ETHER_RECEIVE_TCP6));
+
+    net->buffer_size = small ? SMALL_BUFFER : LARGE_BUFFER;
+    net->steps = 0;
+    if (!buffers_add(net) || (!small && !buffers_add(net)))
+        return false;
     virtio_queue_interrupts(&net->receive, false);
     virtio_queue_interrupts(&net->send, false);
     virtio_queue_interrupts(&net->control, false);
     virtio_queue_kick(&net->receive);
+    return true;
 }
 
 bool net_begin(struct net *net, const struct driver_registers *registers, void *(*memory)(size_t size))
@@ -149,10 +168,7 @@ bool net_begin(struct net *net, const struct driver_registers *registers, void *
         || !virtio_ready(&net->driver))
         return false;
     info_read(net);
-    if (!settings_apply(net))
-        return false;
-    buffers_offer(net);
-    return true;
+    return settings_apply(net) && buffers_begin(net);
 }
 
 /* ---- settings ---- */
@@ -369,15 +385,17 @@ static void frame_copy(const struct net *net, uint8_t *to)
 
 uint32_t net_receive(struct net *net, uint8_t *body, size_t room, size_t *ret_size)
 {
-    uint32_t count = 0;
+    uint32_t count = 0, buffers = 0;
     size_t size = 0;
+    bool more = false;
 
-    while (count < ETHER_BATCH_MAX && pieces_take(net)) {
+    while (!(more = count == ETHER_BATCH_MAX) && pieces_take(net)) {
         struct ether_frame frame;
         uint32_t length = pieces_length(net);
         bool fits = size <= room && room - size >= sizeof frame + length;
-        if (!fits && count > 0)
+        if ((more = !fits && count > 0))
             break;                          /* it begins the next batch */
+        buffers += net->pieces;
         if (!fits || length < ETHER_FRAME_MIN || net->piece[0].length < HEADER) {
             net->info.receive_dropped++;
             pieces_return(net);
@@ -398,6 +416,8 @@ uint32_t net_receive(struct net *net, uint8_t *body, size_t room, size_t *ret_si
     }
     if (count == 0)
         *ret_size = 0;
+    if (more || 2 * buffers * net->buffer_size > net->steps * NET_RECEIVE_STEP)
+        buffers_add(net);                   /* frames come faster than they are fetched */
     virtio_queue_kick(&net->receive);
     return count;
 }

@@ -11,7 +11,8 @@
 #include "protocol/ether.h"
 
 #define NET_SLOTS       8
-#define NET_RECEIVE_MEMORY (512u << 10)     /* bytes for frames that nobody has asked for yet */
+#define NET_RECEIVE_STEP   (64u << 10)      /* bytes for frames that nobody has asked for yet, to begin with, */
+#define NET_RECEIVE_STEPS  8                /* and so many times that when they are needed */
 #define NET_PIECES_MOST 64                  /* buffers of one frame */
 
 struct net_slot {
@@ -29,7 +30,8 @@ struct net {
     struct virtio_driver driver;
     struct virtio_queue receive, send, control;
     void *(*memory)(size_t size);           /* page aligned, zeroed, locked; NULL: none. Never given back */
-    uint8_t *queue_memory, *receive_memory, *control_memory;
+    uint8_t *queue_memory, *control_memory, *receive_memory[NET_RECEIVE_STEPS];
+    unsigned steps;                         /* of the receive memory, that the device has */
     uint32_t buffer_size;                   /* of the buffers in receive_memory */
     struct net_slot slot[NET_SLOTS];
     struct net_piece piece[NET_PIECES_MOST];    /* of a frame that is received */
