@@ -11,9 +11,11 @@
 
 #include "fake_nucleus.h"
 #include "virtio_blk.h"
+#include "net_link.h"
 #include "virtio_console.h"
 #include "virtio_gpu.h"
 #include "virtio_input.h"
+#include "virtio_net.h"
 #include "virtio_rng.h"
 
 #define SIZE    16
@@ -122,6 +124,31 @@ Test(chaos, random_requests_to_a_console_do_no_harm)
         (void)some;
     }
     device_destroy(console);
+    fake_run_idle();
+}
+
+Test(chaos, random_requests_to_a_network_device_do_no_harm)
+{
+    int wire[2], control[2];
+    char bytes[65536];
+
+    signal(SIGPIPE, SIG_IGN);
+    cr_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, wire) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, control) == 0);
+    struct net_link_options options = { .name = "hub:/tmp/x", .mtu = 1500, .control = control[0], .descriptor = wire[0] };
+    struct net_back_end *end = net_link_open(fake_bus, &options);
+    struct device *net = virtio_net_create("net0", &fake_services, fake_bus, end, (uint8_t[6]){ 2 }, NULL);
+    memset(bytes, 0, sizeof bytes);
+    for (int round = 0; round < 1500; round++) {
+        round_of_chaos(net, 3);
+        /* Frames of 60 bytes, to everybody. */
+        for (size_t at = 0; at + 64 <= sizeof bytes; at += 64) {
+            bytes[at + 3] = 60;
+            memset(bytes + at + 4, 0xff, 6);
+        }
+        send(wire[1], bytes, 64 * dice(40), MSG_DONTWAIT);
+        recv(wire[1], bytes, dice(sizeof bytes), MSG_DONTWAIT);
+    }
+    device_destroy(net);
     fake_run_idle();
 }
 

@@ -147,9 +147,6 @@ static bool buffers_begin(struct net *net)
     net->steps = 0;
     if (!buffers_add(net) || (!small && !buffers_add(net)))
         return false;
-    virtio_queue_interrupts(&net->receive, false);
-    virtio_queue_interrupts(&net->send, false);
-    virtio_queue_interrupts(&net->control, false);
     virtio_queue_kick(&net->receive);
     return true;
 }
@@ -167,6 +164,9 @@ bool net_begin(struct net *net, const struct driver_registers *registers, void *
         || !virtio_queue_open(&net->driver, &net->control, VIRTIO_NET_CONTROL, net->queue_memory + 2 * VIRTIO_DRIVER_QUEUE_MEMORY_LARGE)
         || !virtio_ready(&net->driver))
         return false;
+    virtio_queue_interrupts(&net->receive, false);
+    virtio_queue_interrupts(&net->send, false);
+    virtio_queue_interrupts(&net->control, false);
     info_read(net);
     return settings_apply(net) && buffers_begin(net);
 }
