@@ -218,10 +218,19 @@ static bool nets_add(struct site_net *nets, unsigned count)
     return true;
 }
 
+static bool disks_ready(void) { return io_ring_ready(site.ring); }
+static void disks_look(void *unused)
+{
+    (void)unused;
+    io_ring_look(site.ring);
+}
+
 static bool add_disks(const struct site_devices_options *options)
 {
     static char names[SITE_DISKS][8];
     site.ring = ring_of(options->disks, options->disk_count);
+    if (site.ring != NULL)
+        hostarch_poll(disks_ready, disks_look, NULL);
     for (unsigned i = 0; i < options->disk_count; i++) {
         struct io_pool *pool = i == 0 ? site.pool : io_pool_create(site.bus, POOL_THREADS);
         site.disk_pools[i] = i == 0 ? NULL : pool;
@@ -328,6 +337,7 @@ void site_devices_stop(void)
     }
     if (site.bus != NULL)
         hostarch_unwatch(bus_descriptor(site.bus));
+    hostarch_poll(NULL, NULL, NULL);
     io_ring_destroy(site.ring);
     for (unsigned i = 0; i < SITE_DISKS; i++)
         io_pool_destroy(site.disk_pools[i]);

@@ -57,6 +57,16 @@ static void reap(struct io_ring *ring)
     }
 }
 
+bool io_ring_ready(const struct io_ring *ring)
+{
+    return ring->under_way > 0 && __atomic_load_n(ring->uring.cq.ktail, __ATOMIC_ACQUIRE) != *ring->uring.cq.khead;
+}
+
+void io_ring_look(struct io_ring *ring)
+{
+    reap(ring);
+}
+
 static void again(struct bus_completion *completion);
 
 static void bell_rang(struct bus_watch *watch, uint32_t events)

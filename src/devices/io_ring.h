@@ -32,6 +32,10 @@ void io_ring_destroy(struct io_ring *ring);     /* NULL does nothing; waits for 
 /* False: the ring is full, or the descriptor is not its. */
 bool io_ring_submit(struct io_ring *ring, struct io_ring_read *read);
 
+/* Has the host finished a read that `done` was not called for? Cheap: looks at memory alone. The bell rings as well, later. */
+bool io_ring_ready(const struct io_ring *ring);
+void io_ring_look(struct io_ring *ring);        /* call their `done` */
+
 /* Reads submitted so far, for people and tests. */
 uint64_t io_ring_count(const struct io_ring *ring);
 

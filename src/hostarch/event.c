@@ -50,6 +50,12 @@ static struct list machine_events = {&machine_events, &machine_events};
 static struct host_space *to_free;
 
 static struct {
+    bool (*ready)(void);
+    void (*function)(void *);
+    void *argument;
+} polled; /* see hostarch_poll */
+
+static struct {
     int bound;        /* host CPU that the Nucleus is bound to, -1: all */
     unsigned shorts;  /* short sleeps in a row */
     int64_t audit_at;
@@ -69,6 +75,13 @@ void host_seed(uint8_t seed[32])
 }
 
 long futex_wake_shared(volatile uint32_t *word) { return syscall(SYS_futex, word, FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0); }
+
+void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument)
+{
+    polled.ready = ready;
+    polled.function = function;
+    polled.argument = argument;
+}
 
 /* --- posts from other host threads ----------------------------------------------------------------------------------------------------------- */
 
@@ -292,6 +305,10 @@ static bool poll_once(struct host_event *event)
     }
     if (event_queue_take(event))
         return true;
+    if (polled.ready != NULL && polled.ready()) {
+        *event = (struct host_event){.kind = HOST_EVENT_FUNCTION, .function = polled.function, .argument = polled.argument};
+        return true;
+    }
     if (!list_is_empty(&machine.batches) && space_poll(event))
         return true;
     if (!list_is_empty(&machine.reused))

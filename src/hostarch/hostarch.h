@@ -36,6 +36,10 @@ typedef void hostarch_handler(void *cookie, uint32_t events);
 int hostarch_watch(int fd, uint32_t events, hostarch_handler *handler, void *cookie);
 void hostarch_unwatch(int fd);
 
+/* Where the Nucleus polls it also asks <ready>; when that says true it calls <function>. For what a host thread need not watch over: completions that
+ * the host puts into our memory. <ready> is called very often: some instructions, no call of the host. */
+void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument);
+
 /* Counters for ps and tests. */
 struct hostarch_counts {
     uint64_t spins, sleeps, traps, calls, preemptions, births, reuses, deaths, batches, orders, hops_missed;

@@ -39,6 +39,7 @@ struct cache {
     struct wait_queue waiters;        /* for the opening, access and push-outs */
     page_t granted_from, granted_to;  /* pages that may be written */
     page_t next_read, ahead_to;       /* where a sequential reader comes next; how far was asked for it */
+    unsigned scattered; /* reads since that were of no sequence */
     uint32_t streak;                  /* pages read in sequence */
     int64_t dirty_since, lost_since;  /* 0: not dirty; 0: the mapper is there */
     struct reservation *reservation;

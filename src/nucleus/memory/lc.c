@@ -68,8 +68,8 @@ static int pages_drop(struct cache *cache, page_t from, page_t to, struct thread
     }
     for (; tree_next(&cache->pages, &page, to, &slot); page++) {
         *progress = page - from;
-        if (slice++ == DROP_SLICE)
-            return space_pause(thread);
+        if (slice++ == DROP_SLICE && space_pause(thread) == K_BLOCKED)
+            return K_BLOCKED;
         cache_page_drop(cache, page);
     }
     return K_OK;
