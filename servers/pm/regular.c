@@ -20,6 +20,7 @@
 #include "waiting.h"
 
 #define CHUNK 65536u
+#define OFFSET_MOST ((int64_t)1 << 40) /* the Nucleus takes any up to here */
 #define TELL_AFTER (NANOSECONDS / 100)
 
 const KnCap *file_segment(const struct file *file)
@@ -251,10 +252,19 @@ static bool is_single(const struct user_io *io)
     return io->count == 1;
 }
 
+/* A read that moves no offset needs not know beforehand how much there is. */
+static bool needs_size(const struct file *file, const struct user_io *io, const int64_t *offset)
+{
+    return offset == &file->offset || !is_single(io) || *offset > OFFSET_MOST;
+}
+
 int64_t regular_read(struct call *call, struct file *file, struct user_io *io,
                             int64_t *offset)
 {
-    int64_t size = segment_size(&file->segment), at = *offset;
+    int64_t at = *offset;
+    if (!needs_size(file, io, offset))
+        return io->total == 0 ? 0 : move(call, file, false, (uint64_t)at, io, io->total, offset, false);
+    int64_t size = segment_size(&file->segment);
     if (size < 0)
         return size;
     if (at >= size || io->total == 0)

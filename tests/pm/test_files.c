@@ -102,6 +102,10 @@ Test(files, what_is_written_is_read_and_the_offset_is_shared)
     cr_assert_str_eq(read_text(&program, fd), "");
     cr_assert_eq(fake_call(&program, SYS_lseek, (uint64_t)fd, 0, SEEK_END), 11);
     cr_assert_eq(fake_call(&program, SYS_pread64, (uint64_t)fd, DATA, 5, 0), 5);
+    cr_assert_eq(fake_call(&program, SYS_pread64, (uint64_t)fd, DATA, 50, 9), 2);
+    cr_assert_eq(fake_call(&program, SYS_pread64, (uint64_t)fd, DATA, 5, 11), 0);
+    cr_assert_eq(fake_call(&program, SYS_pread64, (uint64_t)fd, DATA, 5, 1ull << 50), 0);
+    cr_assert_eq(fake_call(&program, SYS_pread64, (uint64_t)fd, 0x7000000000, 5, 0), -EFAULT);
     cr_assert_eq(fake_call(&program, SYS_read, (uint64_t)fd, 0x7000000000, 5), 0);
     fake_call(&program, SYS_lseek, (uint64_t)fd, 0, SEEK_SET);
     cr_assert_eq(fake_call(&program, SYS_read, (uint64_t)fd, 0x7000000000, 5), -EFAULT);
