@@ -2,13 +2,14 @@
 """Frames between sites, the hub, captures and the helper of --net user, below the Socket Manager: an actor of the test's own sends and receives."""
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import time
 
-from harness import (BUILD, CHORUS, LIVE, LONG, Failure, Site, check, children, chorus, expect, expect_match, main, restore_signals,
+from harness import (BUILD, CHORUS, LIVE, LONG, Failure, Site, Skip, check, children, chorus, expect, expect_match, main, restore_signals,
                      scratch, wait_until)
 
 FRAMER = os.path.join(BUILD, 'tests/drivers/framer')
@@ -108,9 +109,9 @@ class OwnHub:
 class NetSite(Site):
     """A site without much in it; the framer is loaded into it."""
 
-    def __init__(self, name, *options, waits=True):
+    def __init__(self, name, *options, waits=True, **how):
         self.name = name
-        super().__init__('cat', options=['--name', name, '--memory', '128M', *options])
+        super().__init__('cat', options=['--name', name, '--memory', '128M', *options], **how)
         if waits:
             self.wait_until_up()
 
@@ -433,6 +434,59 @@ def site_children(site):
         for task in os.listdir(f'/proc/{parent}/task'):
             found += [int(child) for child in open(f'/proc/{parent}/task/{task}/children').read().split()]
     return found
+
+
+# A tap interface, in a network of its own
+
+ON_TAP = """
+import socket, subprocess, sys, time
+subprocess.run(['ip', 'link', 'set', 'tap9', 'up'], check=True)
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(('tap9', 0))
+s.settimeout(10)
+ask = bytes.fromhex(sys.argv[1])
+def wait(wanted):
+    while not wanted(some := s.recv(70000)):
+        pass
+    return some
+if ask:
+    s.send(ask)
+    print(wait(lambda some: some[:6] == ask[6:12]).hex())
+else:
+    print('ready', flush=True)
+    parts = b''
+    while len(parts) < 4000:
+        parts += wait(lambda some: some[12:14] == b'\\x08\\x00' and some[23] == 6)[54:]
+    print(parts.hex())
+"""
+
+
+def within(site, *words):
+    """A program in the site's network."""
+    command = ['nsenter', '-t', str(site.process.pid), '-U', '-n', '--preserve-credentials', *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@check
+def frames_pass_through_a_tap_and_large_ones_are_cut_by_the_host():
+    if not os.access('/dev/net/tun', os.R_OK | os.W_OK) or not all(map(shutil.which, ('ip', 'nsenter'))) or subprocess.run(['unshare', '-rn', 'true'], capture_output=True).returncode != 0:
+        raise Skip('this user may not open /dev/net/tun, or make a network of its own')
+    with NetSite('t', '--net', f'tap:tap9,mac={A}', prefix=('unshare', '-rn')) as site:
+        site.framer(0, 'info')
+        site.says('net0 tap:tap9 mtu 1500 features 77 link 1')
+        site.framer(0, 'echo')
+        site.says('framer: echo on tap:tap9')
+        for number, length in enumerate([46, 1000, 1480]):
+            payload = os.urandom(length)
+            out, err = within(site, 'python3', '-c', ON_TAP, frame(A, B, ASK, number, payload).hex()).communicate(timeout=20)
+            expect((out.strip(), err), (frame(B, A, ANSWER, number, payload).hex(), ''), 'the echo')
+        listener = within(site, 'python3', '-c', ON_TAP, '')
+        LIVE.add(listener.pid)
+        expect(listener.stdout.readline(), 'ready\n')
+        site.framer(0, 'large')
+        expect(site.says('framer: features .*'), 'framer: features 77: 0; a large frame: 0')
+        expect(listener.communicate(timeout=20)[0].strip(), bytes(i % 256 for i in range(4000)).hex())
+        LIVE.discard(listener.pid)
 
 
 # The helper of --net user

@@ -4,6 +4,7 @@
  *     framer N echo                          sends back whatever comes for it of our protocol, until a frame says "end"
  *     framer N ask ADDRESS COUNT SIZE WINDOW COUNT different frames to an echo, all of which must come back as they were
  *     framer N wrong                         requests that make no sense
+ *     framer N large                         a TCP segment of 4,000 bytes for the device to cut, which it must be able to
  *
  * Frames are numbered and may be lost while a driver dies: what does not come back within 100 ms is sent again. Each line that it says begins with "framer:".
  */
@@ -280,6 +281,45 @@ static void wrong(void)
     printf("framer: %u wrong results\n", wrong_results);
 }
 
+/* ---- large ---- */
+
+/* Addresses, ports and the pseudo header's sum are 10.9.9.2:5000 to 10.9.9.1:6000. */
+static void large(void)
+{
+    static struct {
+        struct ether_frame head;
+        uint8_t bytes[54 + 4000];
+    } one;
+    static const uint8_t ip[] = { 0x45, 0, 0x0f, 0xc8, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 9, 9, 2, 10, 9, 9, 1 };
+    static const uint8_t tcp[] = { 5000 >> 8, 5000 & 0xff, 6000 >> 8, 6000 & 0xff, 0, 0, 0, 1, 0, 0, 0, 1, 5 << 4, 16, 255, 255, 0, 0, 0, 0 };
+    struct ether_request set = { .operation = ETHER_SET, .features = ETHER_SEND_CHECKSUM | ETHER_SEND_TCP4 };
+    struct ether_reply reply;
+    uint32_t sum = 0;
+
+    int status = ask(&set, &reply, NULL);
+    memset(one.bytes, 0xff, 6);
+    memcpy(one.bytes + 6, info.address, 6);
+    one.bytes[12] = 8;
+    memcpy(one.bytes + 14, ip, sizeof ip);
+    memcpy(one.bytes + 34, tcp, sizeof tcp);
+    for (unsigned i = 0; i < 20; i += 2)
+        sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+    sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+    one.bytes[24] = (uint8_t)(sum >> 8);
+    one.bytes[25] = (uint8_t)sum;
+    sum = 0x0a09 + 0x0902 + 0x0a09 + 0x0901 + 6 + 4020;
+    sum = (sum & 0xffff) + (sum >> 16);
+    one.bytes[50] = (uint8_t)(sum >> 8);
+    one.bytes[51] = (uint8_t)sum;
+    for (unsigned i = 0; i < 4000; i++)
+        one.bytes[54 + i] = (uint8_t)i;
+    one.head = (struct ether_frame){ .length = sizeof one.bytes, .flags = ETHER_CHECKSUM_NEEDED, .segmentation = ETHER_SEGMENTS_TCP4,
+                                     .headers_length = 54, .segment_size = 1000, .checksum_start = 34, .checksum_offset = 16 };
+    struct ether_request send = { .operation = ETHER_SEND, .count = 1, .flags = ETHER_WAIT };
+    int sent = ask(&send, &reply, &(struct client_data){ .out = &one, .out_size = sizeof one });
+    printf("framer: features %x: %d; a large frame: %d\n", info.features, status, sent);
+}
+
 static void address_print(const char *before, const uint8_t *bytes, const char *after)
 {
     printf("%s%02x:%02x:%02x:%02x:%02x:%02x%s", before, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], after);
@@ -311,6 +351,8 @@ int main(int argc, char **argv)
         size = (uint32_t)atoi(argv[5]);
         window = (uint32_t)atoi(argv[6]);
         ask_all();
+    } else if (strcmp(what, "large") == 0) {
+        large();
     } else {
         wrong();
     }
