@@ -31,6 +31,11 @@ static bool set_thousandth(void *field, const char *value, char *problem, size_t
     return true;
 }
 
+static bool set_patience(void *field, const char *value, char *problem, size_t size)
+{
+    return options_parse_number(value, 0, 1000000, field) || option_refuse(problem, size, "must be a number of milliseconds");
+}
+
 #define FIELD(field) offsetof(struct hub_command, field)
 
 static const struct option_entry entries[] = {
@@ -38,6 +43,8 @@ static const struct option_entry entries[] = {
     { "last", NULL, "End when the last station goes, or none comes for 10 seconds. Otherwise it goes\n"
       "on until a signal ends it.", option_set_flag,
       FIELD(options.ends_with_last) },
+    { "patience", "MS", "So long a station that takes nothing holds the others up, before it misses frames;\n1000 unless said otherwise.",
+      set_patience, FIELD(options.patience) },
     { "lose", "N", "To try what programs bear: of a thousand frames N are lost, ...", set_thousandth, FIELD(options.lose) },
     { "double", "N", "... or are given twice, ...", set_thousandth, FIELD(options.twice) },
     { "reorder", "N", "... or are given after the one that follows.", set_thousandth, FIELD(options.late) },
@@ -107,7 +114,7 @@ static int fail(const char *path, int error)
 
 int command_hub(char **argv)
 {
-    struct hub_command command = { 0 };
+    struct hub_command command = { .options.patience = 1000 };
     char **rest;
     switch (options_parse(&table, &command, argv, &rest)) {
     case OPTIONS_HELPED:

@@ -1,7 +1,7 @@
 /* A hub: see hub.h. One thread, one epoll, a frame stream for each station.
  *
  * Frames of a station are given to the others as long as each of these has room, or is a laggard. If one has not, the station is not read from (it is
- * `held`) until there is room, or until the one without room has been so for PATIENCE, and is a laggard.
+ * `held`) until there is room, or until the one without room has been so for `patience`, and is a laggard.
  */
 #include "hub.h"
 
@@ -16,7 +16,6 @@
 
 #include <devices/frame_stream.h>
 
-#define PATIENCE        100             /* ms that a station may have no room */
 #define LATE_MOST       10              /* ms that a frame is kept back for its successor */
 #define ALONE_MOST      10000           /* ms that a hub which ends with its last station waits for the first */
 #define STATIONS_MOST   256
@@ -198,6 +197,13 @@ static void station_write(struct station *station)
         station->full_since = 0;
 }
 
+static void stations_write(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->count; i++)
+        if (!hub->stations[i]->gone)
+            station_write(hub->stations[i]);
+}
+
 /* ---- the loop ---- */
 
 /* After each batch of events: stations that have waited too long, held ones that may go on, and what is to be sent. */
@@ -209,32 +215,38 @@ static void hub_settle(struct hub *hub)
         late_give(hub);
     for (unsigned i = 0; i < hub->count; i++) {
         struct station *station = hub->stations[i];
-        if (station->full_since != 0 && time - station->full_since >= PATIENCE) {
+        if (station->full_since != 0 && time - station->full_since >= (int64_t)hub->options->patience) {
             station->laggard = true;
             station->full_since = 0;
         }
     }
+    stations_write(hub);
     for (unsigned i = 0; i < hub->count; i++)
         if (hub->stations[i]->held)
             station_read(hub, hub->stations[i]);
-    for (unsigned i = 0; i < hub->count; i++)
-        if (!hub->stations[i]->gone)
-            station_write(hub->stations[i]);
+    stations_write(hub);
     stations_bury(hub);
     for (unsigned i = 0; i < hub->count; i++)
         station_watch(hub, hub->stations[i]);
 }
 
-/* ms until something is to be done without an event; -1: nothing. */
+/* ms until something is to be done without an event; -1: nothing. Who is held, while all have room, may go on at once. */
 static int hub_timeout(const struct hub *hub)
 {
     int64_t time = now(), end = INT64_MAX;
+    bool full = false, held = false;
 
     if (hub->late_length > 0)
         end = hub->late_since + LATE_MOST;
-    for (unsigned i = 0; i < hub->count; i++)
-        if (hub->stations[i]->full_since != 0 && hub->stations[i]->full_since + PATIENCE < end)
-            end = hub->stations[i]->full_since + PATIENCE;
+    for (unsigned i = 0; i < hub->count; i++) {
+        const struct station *station = hub->stations[i];
+        held |= station->held;
+        full |= station->full_since != 0;
+        if (station->full_since != 0 && station->full_since + (int64_t)hub->options->patience < end)
+            end = station->full_since + (int64_t)hub->options->patience;
+    }
+    if (held && !full)
+        return 0;
     return end == INT64_MAX ? -1 : end <= time ? 0 : (int)(end - time);
 }
 

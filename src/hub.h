@@ -1,7 +1,7 @@
 /* A hub: an Ethernet on a Unix socket. Whatever one station sends, all others get, in the order in which it came.
  *
- * Stations are sites (`--net hub:SOCKET`) and whoever speaks frame_stream.h. A station that does not take its frames holds the others up for a moment, which
- * is how a sender learns that it is too fast; then it misses frames until it has taken those that wait. One that sends nonsense is dropped.
+ * Stations are sites (`--net hub:SOCKET`) and whoever speaks frame_stream.h. A station that does not take its frames holds the others up, which
+ * is how a sender learns that it is too fast; after a while it misses frames until it has taken those that wait. One that sends nonsense is dropped.
  */
 #ifndef CHORUS_HUB_H
 #define CHORUS_HUB_H
@@ -10,6 +10,7 @@
 
 struct hub_options {
     bool ends_with_last;        /* when the last station goes, after one has come */
+    unsigned long patience;     /* ms that a station without room holds the others up; then it misses frames */
     unsigned lose, twice, late; /* of a thousand frames so many are lost, sent twice, sent after their successor */
 };
 

@@ -17,6 +17,7 @@ NET = os.path.join(BUILD, 'actors/net')
 NET_USER = os.path.join(BUILD, 'src/net-user')
 KIND = 0x88b5
 ASK, ANSWER, END = 1, 2, 3
+PATIENT = 10000  # ms: what is not lost is not sent again, however busy the machine is
 
 
 class Wire:
@@ -221,7 +222,7 @@ def a_station_that_sends_nonsense_is_dropped_and_the_others_go_on():
 
 @check
 def a_station_that_takes_nothing_does_not_stop_the_others():
-    with Hub() as hub, station(hub.path) as one, station(hub.path) as two, station(hub.path):
+    with Hub('--patience', '50') as hub, station(hub.path) as one, station(hub.path) as two, station(hub.path):
         time.sleep(0.1)
         for i in range(300):
             one.send(frame(A, B, ASK, i, bytes(8000)))
@@ -265,7 +266,7 @@ def two_sites_exchange_frames_over_a_hub_and_both_capture_them():
     with Hub() as hub, site_on('a', hub.path, A, '--capture', files[0]) as a, site_on('b', hub.path, B, '--capture', files[1]) as b:
         b.framer(0, 'echo')
         b.says('framer: echo on hub')
-        a.framer(0, 'ask', B, 3000, 1500, 40)
+        a.framer(0, 'ask', B, 3000, 1500, 40, PATIENT)
         expect_match(r'3000 frames of 1500 bytes there and back, 0 sent again, 0 bad', a.says('framer: .* there and back.*'))
         b.says('framer: echo ended')
         a.finish()
@@ -273,6 +274,17 @@ def two_sites_exchange_frames_over_a_hub_and_both_capture_them():
         first, second = (sorted(pcap(file)) for file in files)
         expect(len(first), 6001, 'frames in the capture')
         expect(first == second, True, 'both captures are the same')
+
+
+@check
+def a_fast_sender_is_slowed_down_and_nothing_is_lost():
+    with Hub('--patience', '100000') as hub, site_on('a', hub.path, A) as a, site_on('b', hub.path, B) as b:
+        for one, other, mac in (a, b, B), (b, a, A):
+            other.framer(0, 'count')
+            other.says('framer: counts on hub')
+            one.framer(0, 'flood', mac, 1000000 if LONG else 50000, 1514)
+            expect_match(f'framer: {1000001 if LONG else 50001} frames came', other.says('framer: .* frames came'))
+            one.says('framer: .* sent, ')
 
 
 @check
@@ -328,7 +340,7 @@ def a_driver_that_dies_under_traffic_comes_back_and_its_clients_go_on():
     with Hub() as hub, site_on('a', hub.path, A) as a, site_on('b', hub.path, B) as b:
         b.framer(0, 'echo')
         b.says('framer: echo on hub')
-        a.framer(0, 'ask', B, 60000 if LONG else 12000, 1500, 40)
+        a.framer(0, 'ask', B, 60000 if LONG else 12000, 1500, 40, 100)
         for _ in range(3):
             for site in a, b:
                 os.kill(site.actors()['net'], signal.SIGKILL)
@@ -343,7 +355,7 @@ def a_driver_is_replaced_under_traffic_and_no_frame_is_lost():
     with Hub() as hub, site_on('a', hub.path, A) as a, site_on('b', hub.path, B) as b:
         b.framer(0, 'echo')
         b.says('framer: echo on hub')
-        a.framer(0, 'ask', B, 100000 if LONG else 12000, 1500, 20)
+        a.framer(0, 'ask', B, 100000 if LONG else 12000, 1500, 20, PATIENT)
         for i in range(12):
             chorus('replace', 'net', NET, '--site', 'ab'[i % 2], '--place', ['user', 'supervisor'][i // 2 % 2]).good()
         expect_match(' 0 sent again, 0 bad', a.says('framer: .* there and back.*', 60))
@@ -403,7 +415,7 @@ def two_sites_without_a_hub_start_one_that_ends_with_them():
             site.wait_until_up()
         a.framer(0, 'echo')
         a.says('framer: echo on hub')
-        b.framer(0, 'ask', A, 100, 60, 10)
+        b.framer(0, 'ask', A, 100, 60, 10, PATIENT)
         expect_match('0 bad', b.says('framer: .* there and back.*'))
         for site in a, b:
             site.process.send_signal(signal.SIGTERM)

@@ -23,8 +23,8 @@
 struct sender {
     KnMsgId id;
     uint32_t count, taken;              /* frames that it wants to send, and those that went */
-    size_t at;                          /* where in the body the next one is */
-    uint8_t *body;                      /* ETHER_BODY_MAX bytes; NULL until first needed */
+    size_t at;                          /* where in <body> the next one is */
+    uint8_t *body;                      /* those that had no room: ETHER_BODY_MAX bytes; NULL until first needed */
 };
 
 struct batch {
@@ -168,8 +168,8 @@ static bool sender_keep(struct interface *interface, struct server_request *requ
     if (interface->senders == SENDERS_MOST || (sender->body == NULL && (sender->body = malloc(ETHER_BODY_MAX)) == NULL))
         return false;
     memcpy(sender->body, (const uint8_t *)request->body + at, request->body_size - at);
-    sender->count = count - taken;
-    sender->taken = 0;
+    sender->count = count;
+    sender->taken = taken;
     sender->at = 0;
     if (server_save(request, &sender->id) != K_OK)
         return false;

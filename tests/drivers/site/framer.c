@@ -2,11 +2,14 @@
  *
  *     framer N info                          what ETHER_INFO says of interface N
  *     framer N echo                          sends back whatever comes for it of our protocol, until a frame says "end"
- *     framer N ask ADDRESS COUNT SIZE WINDOW COUNT different frames to an echo, all of which must come back as they were
+ *     framer N ask ADDRESS COUNT SIZE WINDOW MS
+ *                                            COUNT different frames to an echo, all of which must come back as they were
+ *     framer N flood ADDRESS COUNT SIZE      COUNT frames as fast as they go, and one that says "end"
+ *     framer N count                         counts frames until one says "end"
  *     framer N wrong                         requests that make no sense
  *     framer N large                         a TCP segment of 4,000 bytes for the device to cut, which it must be able to
  *
- * Frames are numbered and may be lost while a driver dies: what does not come back within 100 ms is sent again. Each line that it says begins with "framer:".
+ * Frames are numbered and may be lost while a driver dies: what does not come back within MS is sent again. Each line that it says begins with "framer:".
  */
 #include <chorus.h>
 #include <errno.h>
@@ -21,7 +24,6 @@
 #include <server/client.h>
 
 #define PATIENCE    10000000000ll
-#define SEND_AGAIN  100000000ll         /* ns */
 #define KIND        0x88b5u             /* of frames for local experiments */
 enum { ASK = 1, ANSWER = 2, END = 3 };
 
@@ -141,6 +143,7 @@ static void echo_flush(void)
 /* ---- ask ---- */
 
 static uint8_t peer[6];
+static KnTime send_again;               /* ns */
 static uint32_t count, size, window, done, sent_again, bad;
 static _Atomic(uint8_t) *came;          /* by number */
 static atomic_uint came_count;
@@ -209,7 +212,7 @@ static void window_ask(struct batch *batch, uint32_t first, uint32_t end)
             return;
         sent_again += round > 0 ? missing : 0;
         batch_send(batch);
-        for (KnTime deadline = now() + SEND_AGAIN; atomic_load(&came_count) < end && now() < deadline;)
+        for (KnTime deadline = now() + send_again; atomic_load(&came_count) < end && now() < deadline;)
             threadDelay(20000);
     }
 }
@@ -233,6 +236,46 @@ static void ask_all(void)
     ask_one(&batch, 0);
     ((struct numbered *)(void *)(batch.body + sizeof(struct ether_frame)))->what = END;
     batch_send(&batch);
+}
+
+/* ---- flood, count ---- */
+
+static void flood(void)
+{
+    static struct batch batch;
+    KnTime began = now();
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct numbered *frame = (void *)batch_room(&batch, size);
+        *frame = (struct numbered){ .kind = { KIND >> 8, KIND & 0xff }, .what = ASK, .number = i };
+        memcpy(frame->to, peer, 6);
+        memcpy(frame->from, info.address, 6);
+    }
+    ((struct numbered *)(void *)batch_room(&batch, size))->what = END;
+    struct numbered *last = (void *)(batch.body + batch.size - ether_frame_space(size) + sizeof(struct ether_frame));
+    *last = (struct numbered){ .kind = { KIND >> 8, KIND & 0xff }, .what = END };
+    memcpy(last->to, peer, 6);
+    batch_send(&batch);
+    long ms = (long)((now() - began) / 1000000);
+    printf("framer: %u frames of %u bytes sent, %ld ms, %ld MB/s\n", count, size, ms, (long)((uint64_t)count * size / 1000 / (uint64_t)(ms + 1)));
+}
+
+static KnTime first_came;
+static uint64_t frames_came, bytes_came;
+
+static bool counted(struct numbered *frame, uint32_t length)
+{
+    if (frames_came++ == 0)
+        first_came = now();
+    bytes_came += length;
+    return frame->what != END;
+}
+
+static void count_all(void)
+{
+    receive(counted, nothing);
+    long ms = (long)((now() - first_came) / 1000000);
+    printf("framer: %llu frames came, %ld ms, %ld MB/s\n", (unsigned long long)frames_came, ms, (long)(bytes_came / 1000 / (uint64_t)(ms + 1)));
 }
 
 /* ---- wrong ---- */
@@ -345,12 +388,19 @@ int main(int argc, char **argv)
         printf("framer: echo on %s\n", info.back_end);
         receive(echo, echo_flush);
         printf("framer: echo ended\n");
-    } else if (strcmp(what, "ask") == 0 && argc == 7) {
+    } else if (strcmp(what, "count") == 0) {
+        printf("framer: counts on %s\n", info.back_end);
+        count_all();
+    } else if ((strcmp(what, "ask") == 0 && argc == 8) || (strcmp(what, "flood") == 0 && argc == 6)) {
         sscanf(argv[3], "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &peer[0], &peer[1], &peer[2], &peer[3], &peer[4], &peer[5]);
         count = (uint32_t)atoi(argv[4]);
         size = (uint32_t)atoi(argv[5]);
-        window = (uint32_t)atoi(argv[6]);
-        ask_all();
+        window = argc == 8 ? (uint32_t)atoi(argv[6]) : 0;
+        send_again = argc == 8 ? atoi(argv[7]) * 1000000ll : 0;
+        if (argc == 8)
+            ask_all();
+        else
+            flood();
     } else if (strcmp(what, "large") == 0) {
         large();
     } else {
