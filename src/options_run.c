@@ -287,8 +287,8 @@ static const struct option_entry entries[] = {
       "ui.perfetto.dev or chrome://tracing.",
       option_set_text, SITE(trace_file) },
     { "place", "SERVER=PLACE[,...]",
-      "Where servers run: console, disk, net, screen, input, om, dm, pm, or all of\n"
-      "them, each in a process of its own (user) or in the Nucleus's (supervisor).",
+      "Where servers run: console, disk, net, screen, input, om, dm, sm, pm, or\n"
+      "all of them, each in a process of its own (user) or in the Nucleus's (supervisor).",
       set_place, SITE(placement) },
     { "net", "user|hub:SOCKET|tap:NAME|none",
       "A network device, one for each --net; none unless said otherwise.\n"

@@ -37,20 +37,22 @@ struct boot_actor {
         ENDS_SITE, /* nothing useful can go on without it */
         LEAVES     /* its clients get errors */
     } death;
+    bool may_be_absent; /* not in every build */
     void (*tell)(const struct site_options *options, struct arguments *arguments);
 };
 
 static void tell_pm(const struct site_options *options, struct arguments *arguments);
 
 static const struct boot_actor actors[SERVERS] = {
-    [SERVER_CONSOLE] = {K_PRIO_DRIVER, RESTARTS, NULL},
-    [SERVER_DISK] = {K_PRIO_DRIVER, RESTARTS, NULL},
-    [SERVER_NET] = {K_PRIO_DRIVER, RESTARTS, NULL},
-    [SERVER_SCREEN] = {K_PRIO_DRIVER, RESTARTS, NULL},
-    [SERVER_INPUT] = {K_PRIO_DRIVER, RESTARTS, NULL},
-    [SERVER_OM] = {K_PRIO_SERVER, LEAVES, NULL},
-    [SERVER_DM] = {K_PRIO_SERVER, ENDS_SITE, NULL},
-    [SERVER_PM] = {K_PRIO_SERVER, ENDS_SITE, tell_pm},
+    [SERVER_CONSOLE] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
+    [SERVER_DISK] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
+    [SERVER_NET] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
+    [SERVER_SCREEN] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
+    [SERVER_INPUT] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
+    [SERVER_OM] = {K_PRIO_SERVER, LEAVES, false, NULL},
+    [SERVER_DM] = {K_PRIO_SERVER, ENDS_SITE, false, NULL},
+    [SERVER_SM] = {K_PRIO_SERVER, RESTARTS, true, NULL}, /* its connections are reset */
+    [SERVER_PM] = {K_PRIO_SERVER, ENDS_SITE, false, tell_pm},
 };
 
 /* What runs: the servers in their order, and then a driver for each disk after the root. */
@@ -107,6 +109,8 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
         add(arguments, "--verbose");
     if (options->strace)
         add(arguments, "--strace");
+    if (booted[SERVER_SM].actor != NULL)
+        add(arguments, "--network");
     add_option(arguments, "--rewrite", options->rewrite != NULL ? options->rewrite : SITE_REWRITE_DEFAULT);
     for (char **variable = options->environment; variable != NULL && *variable != NULL; variable++)
         add_option(arguments, "--env", *variable);
@@ -144,6 +148,10 @@ static bool start_one(unsigned index)
     enum server server = kind_of(index);
     const char *name = name_of(index, room, sizeof room);
     char *path = booted[index].file != NULL ? strdup(booted[index].file) : place_of_actor(server_names[server]);
+    if (path == NULL && actors[server].may_be_absent) {
+        host_log(1, "there is no %s in this build", name);
+        return true;
+    }
     if (path == NULL) {
         fprintf(stderr, "chorus: the actor %s is not there: %s\n", name, strerror(errno));
         return false;

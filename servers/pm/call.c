@@ -3,8 +3,8 @@
 #include "call.h"
 
 #include "descriptor.h"
-#include "device.h"
 #include "strace.h"
+#include "token.h"
 
 #define HANDLED(name) linux_##name
 #define ABSENT(name) NULL
@@ -90,7 +90,7 @@ void call_end(struct call *call)
         call->cleanup(call);
     call->cleanup = NULL;
     if (call->awaits_sign)
-        device_forget(call);
+        token_forget(call);
     if (call->file != NULL) {
         struct file *file = call->file;
         call->file = NULL;

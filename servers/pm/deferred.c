@@ -4,8 +4,9 @@
 
 #include "device.h"
 #include "file_server.h"
+#include "net.h"
 
-enum deferred_kind { CLOSE_FILE, CLOSE_DEVICE, UNWATCH, SESSION_END };
+enum deferred_kind { CLOSE_FILE, CLOSE_DEVICE, UNWATCH, SESSION_END, CLOSE_SOCKET, UNWATCH_SOCKET };
 
 struct deferred {
     struct list link;
@@ -49,6 +50,16 @@ void deferred_unwatch(uint64_t token)
     note((struct deferred){ .kind = UNWATCH, .number = token });
 }
 
+void deferred_close_socket(uint64_t handle)
+{
+    note((struct deferred){ .kind = CLOSE_SOCKET, .number = handle });
+}
+
+void deferred_unwatch_socket(uint64_t token)
+{
+    note((struct deferred){ .kind = UNWATCH_SOCKET, .number = token });
+}
+
 void deferred_session_end(pid_t sid)
 {
     note((struct deferred){ .kind = SESSION_END, .number = (uint64_t)sid });
@@ -70,6 +81,8 @@ bool deferred_run(void)
     case CLOSE_FILE: file_server_close(what->node, (uint32_t)what->number); break;
     case CLOSE_DEVICE: device_server_close(what->number); break;
     case UNWATCH: device_server_unwatch(what->number); break;
+    case CLOSE_SOCKET: net_server_close(what->number); break;
+    case UNWATCH_SOCKET: net_server_unwatch(what->number); break;
     case SESSION_END: device_server_session_end((pid_t)what->number); break;
     }
     list_remove(link);

@@ -12,6 +12,8 @@
 void deferred_close_file(struct file_node node, uint32_t access);
 void deferred_close_device(uint64_t handle);
 void deferred_unwatch(uint64_t token);
+void deferred_close_socket(uint64_t handle);
+void deferred_unwatch_socket(uint64_t token);
 void deferred_session_end(pid_t sid);
 
 /* Do one of them; false: none is left. Gives up the lock. */

@@ -15,6 +15,7 @@
 #include "picture.h"
 #include "process.h"
 #include "signals.h"
+#include "token.h"
 #include "waiting.h"
 #include "worker.h"
 
@@ -105,66 +106,7 @@ static void identify(struct tty_request *request, const struct process *process)
     };
 }
 
-/* ---- tokens ---- */
-
-struct token {
-    struct list link;
-    uint64_t number;
-    struct thread *thread;
-};
-
-static struct list tokens = { &tokens, &tokens };
-
-static uint64_t token_new(struct call *call)
-{
-    static uint64_t last;
-    struct token *token = malloc(sizeof *token);
-    if (token == NULL)
-        return 0;
-    token->number = ++last;
-    token->thread = call_thread(call);
-    list_append(&tokens, &token->link);
-    call->awaits_sign = true;
-    return token->number;
-}
-
-static void token_drop(uint64_t number)
-{
-    LIST_EACH(&tokens, at) {
-        struct token *token = LIST_ENTRY(at, struct token, link);
-        if (token->number != number)
-            continue;
-        list_remove(at);
-        free(token);
-    }
-}
-
-void device_forget(struct call *call)
-{
-    const struct thread *thread = call_thread(call);
-    LIST_EACH(&tokens, at) {
-        struct token *token = LIST_ENTRY(at, struct token, link);
-        if (token->thread != thread)
-            continue;
-        deferred_unwatch(token->number);
-        list_remove(at);
-        free(token);
-    }
-    call->awaits_sign = false;
-}
-
-static void token_came(uint64_t number)
-{
-    LIST_EACH(&tokens, at) {
-        struct token *token = LIST_ENTRY(at, struct token, link);
-        if (token->number != number)
-            continue;
-        list_remove(at);
-        thread_wake(token->thread);
-        free(token);
-        return;
-    }
-}
+/* ---- notifications ---- */
 
 void device_event(const void *annex)
 {
@@ -284,8 +226,8 @@ static int64_t read_part(struct call *call, struct file *file, struct user_io *i
     if (buffer == NULL)
         return -ENOMEM;
     if (call->awaits_sign)
-        device_forget(call);
-    uint64_t token = waits ? token_new(call) : 0;
+        token_forget(call);
+    uint64_t token = waits ? token_new(call, TOKEN_OF_DM) : 0;
     struct exchange exchange = { .request.operation = TTY_READ };
     exchange.request.flags = waits ? TTY_NOTIFY : 0;
     exchange.request.length = size;
@@ -337,8 +279,8 @@ static int64_t write_part(struct call *call, struct file *file, const uint8_t *d
 {
     bool waits = !(file->flags & O_NONBLOCK);
     if (call->awaits_sign)
-        device_forget(call);
-    uint64_t token = waits ? token_new(call) : 0;
+        token_forget(call);
+    uint64_t token = waits ? token_new(call, TOKEN_OF_DM) : 0;
     struct exchange exchange = { .request.operation = TTY_WRITE };
     exchange.request.flags = (uint16_t)((waits ? TTY_NOTIFY : 0) | permitted);
     exchange.request.handle = file->handle;
@@ -366,8 +308,8 @@ static int64_t write_confirm(struct call *call, struct file *file)
     if (file->flags & O_NONBLOCK)
         return 0;
     if (call->awaits_sign)
-        device_forget(call);
-    uint64_t token = token_new(call);
+        token_forget(call);
+    uint64_t token = token_new(call, TOKEN_OF_DM);
     struct exchange exchange = { .request.operation = TTY_DRAIN };
     exchange.request.flags = TTY_NOTIFY;
     exchange.request.handle = file->handle;
@@ -410,7 +352,7 @@ static int64_t device_write(struct call *call, struct file *file, struct user_io
 
 static unsigned device_poll(struct call *call, struct file *file, unsigned wanted)
 {
-    uint64_t token = call != NULL ? token_new(call) : 0;
+    uint64_t token = call != NULL ? token_new(call, TOKEN_OF_DM) : 0;
     struct exchange exchange = { .request.operation = TTY_WATCH };
     exchange.request.flags = token != 0 ? TTY_NOTIFY : 0;
     exchange.request.handle = file->handle;
@@ -483,8 +425,8 @@ static int64_t ioctl_pass(struct call *call, struct file *file, const struct kno
     if (error != 0)
         return error;
     if (call->awaits_sign)
-        device_forget(call);
-    uint64_t token = token_new(call);
+        token_forget(call);
+    uint64_t token = token_new(call, TOKEN_OF_DM);
     exchange.request.flags = (uint16_t)(TTY_NOTIFY | permitted);
     exchange.request.handle = file->handle;
     exchange.request.token = token;

@@ -17,8 +17,6 @@ int device_open_first(struct process *process, uint32_t device, uint32_t flags,
 
 /* A notification. */
 void device_event(const void *annex);
-/* The call no longer waits for notifications. */
-void device_forget(struct call *call);
 
 bool file_is_zero_device(const struct file *file);
 

@@ -8,6 +8,7 @@
 #ifndef PM_LOCAL_H
 #define PM_LOCAL_H
 
+#include <stdio.h>
 #include <sys/un.h>
 
 #include "socket.h"
@@ -101,6 +102,8 @@ bool local_may_send(const struct local *local, const struct local *to);
 void local_drop_packets(struct local *local);
 
 /* local_name.c. Errors of Linux. */
+/* /proc/net/unix */
+int local_print(FILE *out);
 int local_name_bind(struct call *call, struct local *local, const struct socket_address *address);
 /* A name of its own, if it has none. */
 int local_name_choose(struct local *local);

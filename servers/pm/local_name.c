@@ -205,3 +205,30 @@ int local_name_find(struct call *call, const struct socket_address *address, int
     *ret_local = name->socket;
     return 0;
 }
+
+/* ---- telling ---- */
+
+static void print_name(FILE *out, const struct local_name *name)
+{
+    const char *text = (const char *)name->address.bytes + FAMILY_SIZE;
+    size_t length = name->address.size - FAMILY_SIZE - name->is_path;
+    fputc(' ', out);
+    for (size_t i = 0; i < length; i++)
+        fputc(text[i] == '\0' ? '@' : text[i], out);
+}
+
+int local_print(FILE *out)
+{
+    fputs("Num       RefCount Protocol Flags    Type St Inode Path\n", out);
+    LIST_EACH(&locals, at) {
+        const struct local *local = LIST_ENTRY(at, struct local, link);
+        bool listens = local->state == LOCAL_LISTENS;
+        fprintf(out, "0000000000000000: %08X 00000000 %08X %04X %02X %5llu", local->references, listens ? 0x10000 : 0,
+                local->socket.type, local->state == LOCAL_CONNECTED ? 3 : 1,
+                (unsigned long long)(local->file != NULL ? local->file->number : 0));
+        if (local->name != NULL)
+            print_name(out, local->name);
+        fputc('\n', out);
+    }
+    return 0;
+}

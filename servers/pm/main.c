@@ -1,6 +1,6 @@
 /* The Process Manager: start.
  *
- *   pm [--verbose] [--strace] [--rewrite TRAPS] [--env NAME=VALUE]... [--user UID[:GID]|NAME] [--cwd FOLDER]
+ *   pm [--verbose] [--strace] [--network] [--rewrite TRAPS] [--env NAME=VALUE]... [--user UID[:GID]|NAME] [--cwd FOLDER]
  *      [--stream N]... [--] COMMAND [ARG...]
  *
  * COMMAND becomes the first child of process 1, which is pm itself (init.h); its end is the site's end.
@@ -59,6 +59,10 @@ static bool parse(int argc, char **argv, struct command *command)
         }
         if (strcmp(option, "--verbose") == 0) {
             pm_options.verbose = true;
+            continue;
+        }
+        if (strcmp(option, "--network") == 0) {
+            pm_options.network = true;
             continue;
         }
         if (strcmp(option, "--strace") == 0) {

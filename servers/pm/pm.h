@@ -100,7 +100,7 @@ struct call {
     bool timed_out;
     enum call_policy policy;
     struct file *file; /* found by the first run, and held */
-    bool awaits_sign;  /* a token of dm's is out (device.c) */
+    bool awaits_sign;  /* tokens are out (token.c) */
     void (*cleanup)(struct call *call); /* when the call is over, however; may be NULL */
 
     struct timeout timeout;
@@ -331,6 +331,7 @@ struct pm_options {
     bool verbose;
     bool strace;
     unsigned processes_max;
+    bool network;           /* there is a Socket Manager, or will be */
     unsigned rewrite_after; /* a system call is rewritten after so many traps; 0: never */
 };
 extern struct pm_options pm_options;

@@ -6,10 +6,10 @@
 
 #include "call.h"
 #include "descriptor.h"
-#include "device.h"
 #include "polling.h"
 #include "signals.h"
 #include "time_of.h"
+#include "token.h"
 #include "user.h"
 
 unsigned file_poll(struct call *call, struct file *file, unsigned wanted)
@@ -63,7 +63,7 @@ static int64_t wait_for_files(struct call *call, struct pollfd *fds, size_t coun
                                        call->deadline <= time_now());
     call->policy = CALL_INTERRUPTS;
     if (call->awaits_sign)
-        device_forget(call);
+        token_forget(call);
     int ready = look_at_all(call, fds, count, !expired);
     return ready > 0 || expired ? ready : CALL_WAITS;
 }

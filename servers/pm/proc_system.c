@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include "block.h"
+#include "local.h"
 #include "mount.h"
+#include "net.h"
 #include "proc.h"
 #include "process.h"
 #include "system.h"
@@ -258,6 +260,27 @@ static int print_pipe_max(FILE *out)
     return 0;
 }
 
+/* ---- /proc/net: sm's ---- */
+
+#define PRINT_NET(name, text) \
+    static int print_net_##name(FILE *out) \
+    { \
+        return net_print(text, out); \
+    }
+PRINT_NET(arp, SOCKET_TEXT_ARP)
+PRINT_NET(dev, SOCKET_TEXT_DEV)
+PRINT_NET(if_inet6, SOCKET_TEXT_IF_INET6)
+PRINT_NET(ipv6_route, SOCKET_TEXT_IPV6_ROUTE)
+PRINT_NET(pnp, SOCKET_TEXT_PNP)
+PRINT_NET(raw, SOCKET_TEXT_RAW)
+PRINT_NET(raw6, SOCKET_TEXT_RAW6)
+PRINT_NET(route, SOCKET_TEXT_ROUTE)
+PRINT_NET(tcp, SOCKET_TEXT_TCP)
+PRINT_NET(tcp6, SOCKET_TEXT_TCP6)
+PRINT_NET(udp, SOCKET_TEXT_UDP)
+PRINT_NET(udp6, SOCKET_TEXT_UDP6)
+#undef PRINT_NET
+
 /* Files of one folder stand together. */
 const struct proc_file proc_system_files[] = {
     { "chorus/actors", proc_print_actors, proc_write_actors },
@@ -270,6 +293,19 @@ const struct proc_file proc_system_files[] = {
     { "loadavg", print_loadavg, NULL },
     { "meminfo", print_meminfo, NULL },
     { "modules", print_nothing, NULL },
+    { "net/arp", print_net_arp, NULL },
+    { "net/dev", print_net_dev, NULL },
+    { "net/if_inet6", print_net_if_inet6, NULL },
+    { "net/ipv6_route", print_net_ipv6_route, NULL },
+    { "net/pnp", print_net_pnp, NULL },
+    { "net/raw", print_net_raw, NULL },
+    { "net/raw6", print_net_raw6, NULL },
+    { "net/route", print_net_route, NULL },
+    { "net/tcp", print_net_tcp, NULL },
+    { "net/tcp6", print_net_tcp6, NULL },
+    { "net/udp", print_net_udp, NULL },
+    { "net/udp6", print_net_udp6, NULL },
+    { "net/unix", local_print, NULL },
     { "partitions", block_print_partitions, NULL },
     { "stat", print_stat, NULL },
     { "swaps", print_swaps, NULL },

@@ -6,6 +6,7 @@
 #include <sys/time.h>
 
 #include "call.h"
+#include "net.h"
 #include "path.h"
 #include "signals.h"
 #include "time_of.h"
@@ -107,7 +108,8 @@ int64_t linux_socket(struct call *call)
     struct file *file = NULL;
     int64_t error = check_kind(type);
     if (error == 0)
-        error = family == AF_UNIX ? local_socket_new(call, type & 0xf, protocol, type & TYPE_FLAGS, &file) : -EAFNOSUPPORT;
+        error = family == AF_UNIX ? local_socket_new(call, type & 0xf, protocol, type & TYPE_FLAGS, &file)
+                                  : net_socket_new(call, family, type & 0xf, protocol, type & TYPE_FLAGS, &file);
     return error != 0 ? error : socket_give(call, file, type & SOCK_CLOEXEC);
 }
 

@@ -1,7 +1,7 @@
 /* socket.h: sockets of every family, as descriptors see them.
  *
  * socket.c and socket_message.c take the calls of programs apart; a family does what they ask for. Local sockets (local.h) live
- * here; those of the Internet are the Socket Manager's (net_socket.c).
+ * here; those of the Internet are the Socket Manager's (net.h).
  */
 #ifndef PM_SOCKET_H
 #define PM_SOCKET_H

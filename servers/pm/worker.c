@@ -12,6 +12,7 @@
 #include "worker.h"
 
 #include <protocol/site.h>
+#include <protocol/socket.h>
 #include <protocol/tty.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -23,12 +24,14 @@
 #include "device.h"
 #include "exception.h"
 #include "init.h"
+#include "net.h"
 #include "process.h"
 #include "rewrite.h"
 #include "signals.h"
 #include "space.h"
 #include "strace.h"
 #include "thread.h"
+#include "token.h"
 #include "waiting.h"
 
 #define WORKERS_MOST 64
@@ -393,11 +396,16 @@ bool worker_handle(const void *annex, KnMsgId id)
         timeouts_run(time_now());
     } else if (is_nucleus && kind == K_MSG_WATCH) {
         const KnWatchMsg *watch = annex;
-        space_actor_gone(watch->cookie, watch->reason);
+        if (watch->cookie == NET_WATCH)
+            net_server_gone();
+        else
+            space_actor_gone(watch->cookie, watch->reason);
     } else if (is_nucleus && kind == SITE_END) {
         init_shut_down(((const struct site_end_message *)annex)->status);
     } else if (!is_nucleus && kind >= TTY_EVENT_READY && kind <= TTY_EVENT_HANGUP) {
         device_event(annex);
+    } else if (!is_nucleus && kind == SOCKET_EVENT_READY) {
+        token_came(((const struct socket_event *)annex)->token);
     }
     catch_up();
     pm_unlock();

@@ -1,0 +1,46 @@
+/* interface.h: the network interfaces: lo, and those of Ethernet: eth0, eth1, ... */
+#ifndef SM_INTERFACE_H
+#define SM_INTERFACE_H
+
+#include <lwip/netif.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define INTERFACES_MOST 8
+
+/* What a driver says of one; addresses of IPv4 as on the wire, zeros: not known. */
+struct interface_description {
+    uint8_t hardware[6];
+    uint32_t mtu;
+    bool link_up;
+    uint8_t address[4], router[4], name_server[4];
+    uint32_t prefix;
+};
+
+struct interface {
+    struct netif netif;
+    char name[8];
+    unsigned number; /* of the driver's */
+    uint8_t name_server[4];
+    uint64_t sent, sent_bytes, received, received_bytes, dropped;
+    /* Room for a frame that is to be sent, of <length> bytes; NULL: it is dropped. */
+    uint8_t *(*frame_room)(unsigned number, size_t length);
+};
+
+extern struct interface *interfaces[INTERFACES_MOST]; /* of Ethernet; NULL: none */
+
+/* A new one, up, with the address that the driver knows. NULL: no memory. */
+struct interface *interface_add(unsigned number, const struct interface_description *description,
+                                uint8_t *(*frame_room)(unsigned number, size_t length));
+void interface_link(struct interface *interface, bool up);
+void interface_receive(struct interface *interface, const uint8_t *frame, size_t length);
+
+/* By name; 0 and NULL: there is none. */
+unsigned interface_index(const char *name);
+struct netif *interface_netif(const char *name);
+void interface_name(const struct netif *netif, char name[16]);
+/* Its counters; NULL: lo. */
+struct interface *interface_of(const struct netif *netif);
+
+#endif

@@ -1,0 +1,104 @@
+/* lwipopts.h: how lwIP is built. One thread at a time is in it (stack.h), memory is the C library's, and time is told by stack.c. */
+#ifndef SM_LWIPOPTS_H
+#define SM_LWIPOPTS_H
+
+/* ---- surroundings ---- */
+#define NO_SYS 1
+#define SYS_LIGHTWEIGHT_PROT 0
+#define LWIP_SOCKET 0
+#define LWIP_NETCONN 0
+#define LWIP_TIMERS 0 /* stack.c calls the cyclic ones */
+#define MEM_LIBC_MALLOC 1
+#define MEMP_MEM_MALLOC 1
+#define MEM_ALIGNMENT 8
+#define LWIP_STATS 0
+#define LWIP_NETIF_STATUS_CALLBACK 0
+
+/* ---- layers ---- */
+#define LWIP_IPV4 1
+#define LWIP_IPV6 1
+#define LWIP_ARP 1
+#define LWIP_ETHERNET 1
+#define LWIP_ICMP 1
+#define LWIP_RAW 1
+#define LWIP_UDP 1
+#define LWIP_TCP 1
+#define LWIP_DNS 0
+#define LWIP_DHCP 0
+#define LWIP_AUTOIP 0
+#define LWIP_IGMP 0
+#define LWIP_HAVE_LOOPIF 1
+#define LWIP_NETIF_LOOPBACK 1
+#define LWIP_LOOPBACK_MAX_PBUFS 0
+#define LWIP_NETIF_HWADDRHINT 0
+
+/* ---- IP ---- */
+#define IP_FORWARD 0
+#define IP_REASSEMBLY 1
+#define IP_FRAG 1
+#define IP_REASS_MAX_PBUFS 256
+#define MEMP_NUM_REASSDATA 16
+#define IP_SOF_BROADCAST 1
+#define IP_SOF_BROADCAST_RECV 0
+#define ARP_QUEUEING 1
+#define ARP_QUEUE_LEN 16
+#define ARP_TABLE_SIZE 64
+#define ETHARP_SUPPORT_STATIC_ENTRIES 1
+#define ETHARP_TABLE_MATCH_NETIF 1
+#define ICMP_TTL 64
+#define LWIP_BROADCAST_PING 0
+
+/* Nothing is sent before somebody uses the network: no probing for own addresses, no groups joined aloud. */
+#define LWIP_IPV6_MLD 0
+#define LWIP_IPV6_DUP_DETECT_ATTEMPTS 0
+#define LWIP_IPV6_SEND_ROUTER_SOLICIT 0
+#define LWIP_IPV6_AUTOCONFIG 1
+#define LWIP_IPV6_DHCP6 0
+#define LWIP_IPV6_FRAG 1
+#define LWIP_IPV6_REASS 1
+#define LWIP_ND6_QUEUEING 1
+#define LWIP_ND6_NUM_NEIGHBORS 64
+#define LWIP_ND6_NUM_DESTINATIONS 64
+#define LWIP_ND6_ALLOW_RA_UPDATES 0
+#define IPV6_FRAG_COPYHEADER 1 /* 64-bit pointers do not fit into the fragment's header */
+
+/* ---- TCP ---- */
+#define TCP_MSS 65000 /* at most; what counts is the interface's MTU */
+#define TCP_CALCULATE_EFF_SEND_MSS 1
+#define LWIP_WND_SCALE 1
+#define TCP_RCV_SCALE 5
+#define TCP_WND (1024 * 1024)
+#define TCP_SND_BUF (1024 * 1024)
+#define TCP_SND_QUEUELEN 16384
+#define MEMP_NUM_TCP_SEG TCP_SND_QUEUELEN
+#define TCP_SNDLOWAT (TCP_SND_BUF / 4)
+#define TCP_SNDQUEUELOWAT (TCP_SND_QUEUELEN / 2)
+#define TCP_OVERSIZE 2048
+#define TCP_QUEUE_OOSEQ 1
+#define TCP_OOSEQ_MAX_BYTES (2 * TCP_WND)
+#define LWIP_TCP_SACK_OUT 1
+#define LWIP_TCP_TIMESTAMPS 0
+#define LWIP_TCP_KEEPALIVE 1
+#define TCP_LISTEN_BACKLOG 1
+#define TCP_DEFAULT_LISTEN_BACKLOG 0xff
+#define TCP_TMR_INTERVAL 50 /* ms: acknowledgements are late by this at most; twice this is the grain of retransmission */
+#define TCP_MSL 15000UL     /* ms: TIME_WAIT is twice this */
+#define SO_REUSE 1
+#define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* one of them is about 16-bit sizes of its own sockets, which are not built */
+
+/* ---- memory: no fixed pools; sizes that the sources ask for all the same ---- */
+#define MEM_SIZE (64 * 1024 * 1024)
+#define MEMP_NUM_PBUF 65535
+#define MEMP_NUM_TCP_PCB 65535
+#define PBUF_POOL_BUFSIZE 2048
+#define PBUF_POOL_SIZE 4096
+
+/* ---- checksums ---- */
+#define LWIP_CHECKSUM_CTRL_PER_NETIF 1 /* none on the loopback interface */
+#define LWIP_CHKSUM sm_checksum
+#define LWIP_CHKSUM_ALGORITHM 0
+#define LWIP_CHECKSUM_ON_COPY 0
+#include <stdint.h>
+uint16_t sm_checksum(const void *data, int length);
+
+#endif

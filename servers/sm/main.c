@@ -1,0 +1,122 @@
+/* The Socket Manager's actor: messages, a timer, and one lock around the core. */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <server/server.h>
+
+#include "ether.h"
+#include "lock.h"
+#include "sm.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int timer = -1;
+
+/* ---- what the core needs ---- */
+
+static bool host_send(uint64_t port, const struct socket_event *event)
+{
+    KnIpcDest to = { .mode = K_PORTMODE };
+    KnMsgDesc message = { .annexAddr = (void *)event };
+    memcpy(&to.target, &port, sizeof to.target);
+    return ipcSend(&message, server_port(), &to) != K_EFULL;
+}
+
+static int64_t host_now(void)
+{
+    KnTime now = 0;
+    sysTime(&now);
+    return now;
+}
+
+static void host_random(void *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t some = getrandom((char *)bytes + done, size - done, 0);
+        if (some <= 0) {
+            fprintf(stderr, "sm: no random numbers\n");
+            abort(); /* better than numbers that are none */
+        }
+        done += (size_t)some;
+    }
+}
+
+static const struct sm_host host = { .send = host_send, .now = host_now, .random = host_random };
+
+/* ---- the lock ---- */
+
+void sm_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void sm_unlock(void)
+{
+    static int64_t armed = INT64_MAX;
+    int64_t next = sm_settle();
+    ether_flush();
+    if (next != armed) {
+        armed = next;
+        int64_t delay = next == INT64_MAX ? 0 : next - host_now();
+        timerSet(timer, next != INT64_MAX && delay <= 0 ? 1 : delay, 0, NULL);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- messages ---- */
+
+static void on_timer(int which, uint64_t cookie, uint32_t overruns)
+{
+    (void)which, (void)cookie, (void)overruns;
+    sm_lock();
+    sm_unlock();
+}
+
+/* So that a client can be told of our death. */
+static void tell_port(struct socket_reply *reply)
+{
+    KnUniqueId port;
+    if (portUi(K_MYACTOR, server_port(), &port) != K_OK)
+        return;
+    memcpy(reply->address, &port, sizeof port);
+    reply->address_size = sizeof port;
+}
+
+static void serve(struct server_request *request)
+{
+    struct socket_reply reply;
+    uint32_t size = 0;
+    if (request->body_room < SOCKET_BODY_MAX) {
+        server_reply_status(request, -EINVAL);
+        return;
+    }
+    sm_lock();
+    sm_request((const struct socket_request *)request->annex, &reply, request->body, request->body_size, &size);
+    sm_unlock();
+    if (request->operation == SOCKET_CLIENT && reply.status == 0)
+        tell_port(&reply);
+    server_reply_body(request, &reply, sizeof reply, request->body, size);
+}
+
+static int start(void)
+{
+    timer = timerCreate(server_port(), 0);
+    if (timer < 0)
+        return timer;
+    sm_start(&host);
+    ether_start();
+    return K_OK;
+}
+
+int main(void)
+{
+    static struct server_operation operations[SOCKET_TEXT - SOCKET_CLIENT + 1];
+    for (uint32_t i = 0; i < sizeof operations / sizeof *operations; i++)
+        operations[i] = (struct server_operation){ SOCKET_CLIENT + i, serve };
+    return server_run(&(struct server){ .name = "sm", .stamp = K_STAMP_SM, .workers = 2, .unsupported = -ENOSYS, SERVER_TABLE(operations),
+                                        .start = start, .timer = on_timer });
+}
