@@ -5,9 +5,11 @@
 #include "site.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Become the program; argv is what it gets. */
@@ -36,4 +38,27 @@ static int become(const char *program, char **argv)
 int command_screenshot(char **argv)
 {
     return become("chorus-picture", argv);
+}
+
+int command_display(char **argv)
+{
+    return become("chorus-window", argv);
+}
+
+bool window_start(char **argv)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        /* A second time, so that the site never has to bury it; in a session of its own, so that keys of the terminal are the site's. */
+        pid_t window = fork();
+        if (window != 0)
+            _exit(window < 0);
+        setsid();
+        int nothing = open("/dev/null", O_RDWR);
+        if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+            _exit(SITE_FAILED);
+        _exit(become("chorus-window", argv));
+    }
+    int status = -1;
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }

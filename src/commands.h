@@ -6,6 +6,8 @@
 #ifndef CHORUS_COMMANDS_H
 #define CHORUS_COMMANDS_H
 
+#include <stdbool.h>
+
 int command_ps(char **argv);    /* control_client.c */
 int command_top(char **argv);
 int command_stop(char **argv);
@@ -16,5 +18,9 @@ int command_hub(char **argv);
 int command_image(char **argv); /* image.c */
 
 int command_screenshot(char **argv); /* command_window.c */
+int command_display(char **argv);
+
+/* Start the program of a command that opens a window, beside us: it is nobody's child. False with errno: the host refuses. */
+bool window_start(char **argv);
 
 #endif

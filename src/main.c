@@ -37,6 +37,7 @@ static const struct {
     { "replace", command_replace, "have a new server take over from one that runs, with its state and its calls" },
     { "hub", command_hub, "an Ethernet between sites" },
     { "screenshot", command_screenshot, "write what a running site shows to a PNG file" },
+    { "display", command_display, "open a window on a running site: console, framebuffer, keyboard and mouse" },
     { "image", command_image, "make a root image" },
 };
 

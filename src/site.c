@@ -24,6 +24,7 @@
 #include <hostarch.h>
 #include <nucleus/nucleus.h>
 
+#include "commands.h"
 #include "control.h"
 #include "places.h"
 #include "site_actors.h"
@@ -261,6 +262,16 @@ static bool devices_start(void)
     return site_devices_start(&devices);
 }
 
+/* Before the machine: its process must not be anybody's who can see the site's memory. It looks for us by our name. */
+static bool display_start(void)
+{
+    char *words[] = { "display", "--wait", "--name", site.options->name, NULL };
+    if (!site.options->display || window_start(words))
+        return true;
+    fail("--display", strerror(errno));
+    return false;
+}
+
 static bool tracing_start(void)
 {
     const char *path = site.options->trace_file;
@@ -302,6 +313,8 @@ int site_run(const struct site_options *options)
         disks_close();
         return SITE_FAILED;
     }
+    if (!display_start())
+        return SITE_FAILED;
     if (!signals_take())
         return fail("signals", strerror(errno));
     if (!site_net_prepare(&site.options->nets))

@@ -1,0 +1,74 @@
+"""An X server without a screen (Xvfb): what it shows can be read, and keys can be typed (by the XTEST extension)."""
+import ctypes
+import os
+import shutil
+import signal
+import struct
+import subprocess
+
+from harness import LIVE, Skip, restore_signals, scratch
+
+
+class XServer:
+    """`with XServer() as x:` runs one; its display's name is in x.name."""
+
+    def __init__(self, width=1100, height=800):
+        if not shutil.which('Xvfb'):
+            raise Skip('Xvfb is not installed')
+        self.folder = scratch('.x')
+        os.mkdir(self.folder)
+        reading, writing = os.pipe()
+        self.process = subprocess.Popen(
+            ['Xvfb', '-displayfd', str(writing), '-screen', '0', f'{width}x{height}x24', '-fbdir', self.folder, '-nolisten', 'tcp', '-noreset'],
+            pass_fds=[writing], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=restore_signals)
+        LIVE.add(self.process.pid)  # it is not left over from a site
+        os.close(writing)
+        number = b''
+        while not number.endswith(b'\n') and (more := os.read(reading, 16)):
+            number += more
+        number = number.decode().strip()
+        os.close(reading)
+        if not number:
+            self.process.wait()
+            raise Skip('Xvfb does not start here')
+        self.name = ':' + number
+        self.environment = {**os.environ, 'DISPLAY': self.name, 'SDL_VIDEODRIVER': 'x11'}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.end()
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        LIVE.discard(self.process.pid)
+
+    def screen(self):
+        """(width, height, rows of bytes, four a pixel: blue, green, red, unused)."""
+        data = open(self.folder + '/Xvfb_screen0', 'rb').read()
+        head = struct.unpack('>25I', data[:100])
+        width, height, per_line, start = head[4], head[5], head[12], head[0] + 12 * head[19]
+        return width, height, [data[start + y * per_line:start + y * per_line + 4 * width] for y in range(height)]
+
+    def has_colour(self, red, green, blue, least=1):
+        if not os.path.exists(self.folder + '/Xvfb_screen0'):
+            return False  # it has only just started
+        return sum(row.count(bytes((blue, green, red))) for row in self.screen()[2]) >= least
+
+    def type(self, *names):
+        """Press and release keys, by their X names: 'a', 'space', 'Return'."""
+        try:
+            x11, xtest = ctypes.CDLL('libX11.so.6'), ctypes.CDLL('libXtst.so.6')
+        except OSError as error:
+            raise Skip(f'no keys can be typed: {error}')
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        x11.XStringToKeysym.restype = ctypes.c_ulong
+        display = x11.XOpenDisplay(self.name.encode())
+        for name in names:
+            code = x11.XKeysymToKeycode(ctypes.c_void_p(display), ctypes.c_ulong(x11.XStringToKeysym(name.encode())))
+            for down in (1, 0):
+                xtest.XTestFakeKeyEvent(ctypes.c_void_p(display), code, down, ctypes.c_ulong(0))
+        x11.XCloseDisplay(ctypes.c_void_p(display))
