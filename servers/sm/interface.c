@@ -217,6 +217,17 @@ static int get_one(struct netif *netif, uint32_t command, struct ifreq *request)
     }
 }
 
+/* The mask is that of the address's class until another one is given. */
+static void set_address(struct netif *netif, const ip4_addr_t *address)
+{
+    ip4_addr_t mask;
+    uint32_t number = ntohl(ip4_addr_get_u32(address));
+    uint32_t of_class = number == 0 ? 0 : number >> 31 == 0 ? 0xff000000u : number >> 30 == 2 ? 0xffff0000u : 0xffffff00u;
+    ip4_addr_set_u32(&mask, htonl(of_class));
+    netif_set_ipaddr(netif, address);
+    netif_set_netmask(netif, &mask);
+}
+
 static int set_one(struct netif *netif, uint32_t command, const struct ifreq *request)
 {
     ip4_addr_t address;
@@ -226,7 +237,7 @@ static int set_one(struct netif *netif, uint32_t command, const struct ifreq *re
     case SIOCSIFNETMASK: {
         int error = get_address(&request->ifr_addr, &address);
         if (error == 0 && command == SIOCSIFADDR)
-            netif_set_ipaddr(netif, &address);
+            set_address(netif, &address);
         else if (error == 0)
             netif_set_netmask(netif, &address);
         return error;

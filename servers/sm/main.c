@@ -94,7 +94,11 @@ static void serve(struct server_request *request)
         server_reply_status(request, -EINVAL);
         return;
     }
+    static bool started;
     sm_lock();
+    if (request->operation == SOCKET_CLIENT && !started)
+        ether_start(); /* not before: an idle network costs nothing */
+    started |= request->operation == SOCKET_CLIENT;
     sm_request((const struct socket_request *)request->annex, &reply, request->body, request->body_size, &size);
     sm_unlock();
     if (request->operation == SOCKET_CLIENT && reply.status == 0)
@@ -108,7 +112,6 @@ static int start(void)
     if (timer < 0)
         return timer;
     sm_start(&host);
-    ether_start();
     return K_OK;
 }
 
