@@ -68,6 +68,7 @@
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 5
 #define TCP_WND (1024 * 1024)
+#define TCP_WND_UPDATE_THRESHOLD 16384 /* a peer without scaled windows never sees more than 64 KB */
 #define TCP_SND_BUF (1024 * 1024)
 #define TCP_SND_QUEUELEN 16384
 #define MEMP_NUM_TCP_SEG TCP_SND_QUEUELEN

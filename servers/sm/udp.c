@@ -50,11 +50,11 @@ static int bind_udp(struct sock *sock, const ip_addr_t *address, uint16_t port)
 
 static int connect_udp(struct sock *sock, const ip_addr_t *address, uint16_t port)
 {
-    if (ip_addr_isbroadcast(address, netif_default) && !sock->broadcast)
-        return -EACCES;
     struct netif *netif = ip_route(&sock->udp->local_ip, address);
     if (netif == NULL)
         return -ENETUNREACH;
+    if (ip_addr_isbroadcast(address, netif) && !sock->broadcast)
+        return -EACCES;
     int error = stack_error(udp_connect(sock->udp, address, port));
     sock_happened(sock);
     return error;
