@@ -18,7 +18,8 @@
 #define PIECE 65536u          /* of the text, copied at once */
 #define TEXT_MOST (32u << 20) /* larger programs are left alone */
 #define REFUSED_MOST 64u
-#define INTERVAL_FIRST (NANOSECONDS / 50) /* between images of a program: it doubles */
+#define INTERVAL_LEAST (NANOSECONDS / 50) /* between images of a program, */
+#define INTERVAL_PER_COST 50              /* and so many times what the last one took: a fiftieth of the time at most */
 #define OPAQUE_PRIVATE 1u     /* as in memory.c: a window, though private */
 
 struct rewrite_program {
@@ -36,7 +37,7 @@ struct rewrite_program {
     unsigned refused_count;
     struct file *image;
     unsigned image_count; /* patches that are in it */
-    KnTime next_image, interval;
+    KnTime next_image;
 };
 
 static struct list programs = { &programs, &programs };
@@ -161,7 +162,6 @@ static struct rewrite_program *program_new(struct file *file)
     }
     program->segment = file->segment;
     program->attributes = file->attributes;
-    program->interval = INTERVAL_FIRST;
     program->is_refused = !look_at_elf(program, elf);
     free(elf);
     make_room_for_program();
@@ -336,9 +336,16 @@ static int write_trampolines(struct rewrite_program *program, struct file *image
 
 _Static_assert(PIECE >= REWRITE_SPACE, "one buffer for both");
 
+static KnTime next_image_after(KnTime begun)
+{
+    KnTime now = time_now(), pause = (now - begun) * INTERVAL_PER_COST;
+    return now + (pause > INTERVAL_LEAST ? pause : INTERVAL_LEAST);
+}
+
 /* A new image with all that is planned by now. */
 static void make_image(struct rewrite_program *program, struct file *file)
 {
+    KnTime begun = time_now();
     unsigned count = program->patch_count;
     uint8_t *piece = malloc(PIECE);
     struct file *image = piece != NULL ? image_file() : NULL;
@@ -348,8 +355,7 @@ static void make_image(struct rewrite_program *program, struct file *file)
         image = NULL;
     }
     free(piece);
-    program->next_image = time_now() + program->interval;
-    program->interval *= 2;
+    program->next_image = next_image_after(begun);
     if (image == NULL)
         return;
     if (program->image != NULL)
