@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 void guard_allow_loopback(void);
-/* For tests: does this address mean the host itself? */
+/* Does this address mean the host itself, or nothing that is known? */
 bool guard_is_loopback(const struct sockaddr *address, socklen_t length);
 
 #endif

@@ -26,7 +26,8 @@
 #define SITE            3
 #define TIMERS          8
 #define NO_TIMER        1000u           /* ms: what libslirp says when it needs none */
-#define QUIET_AFTER     30000           /* ms without anything: connections that wait for nothing but each other's silence need no timer */
+#define QUIET_AFTER     30000           /* ms without anything: connections that wait for nothing but each other's silence need no timer, */
+#define LISTENING_AFTER 500             /* and without connections there is nothing to wait for */
 #define FILLS_AT_ONCE   4
 
 struct timer {
@@ -150,12 +151,29 @@ static void timers_run(void)
         }
 }
 
+/* Is there anything but forwarded ports and datagrams? libslirp arms its timer for these, too. */
+static bool has_connections(void)
+{
+    char *text = slirp_connection_info(slirp), *rest = text, *line;
+    bool found = false;
+
+    while ((line = strsep(&rest, "\n")) != NULL)
+        found |= strstr(line, "TCP[") != NULL && strstr(line, "TCP[HOST_FORWARD]") == NULL;
+    free(text);
+    return found;
+}
+
+static bool is_quiet(int64_t time)
+{
+    return time - last_event >= QUIET_AFTER || (time - last_event >= LISTENING_AFTER && !has_connections());
+}
+
 /* ms to wait at most; -1: for ever. */
 static int timeout_of(uint32_t asked)
 {
     int64_t time = now_ms(), end = INT64_MAX;
 
-    if (asked < NO_TIMER && time - last_event < QUIET_AFTER)
+    if (asked < NO_TIMER && !is_quiet(time))
         end = time + asked;
     for (unsigned i = 0; i < TIMERS; i++)
         if (timers[i].expires != 0 && timers[i].expires < end)

@@ -622,6 +622,15 @@ def forwarded_ports_come_in_and_are_answered():
 
 
 @check
+def a_helper_that_only_listens_sleeps():
+    with Helper('--forward', f'tcp:127.0.0.1:{free_port(socket.SOCK_STREAM)}:80', '--forward', f'udp:127.0.0.1:{free_port(socket.SOCK_DGRAM)}:53') as helper:
+        time.sleep(1.5)
+        before = switches(helper.process.pid)
+        time.sleep(1.5)
+        expect(switches(helper.process.pid), before, 'sleeps')
+
+
+@check
 def the_helper_bears_random_frames():
     with Helper() as helper:
         for i in range(3000):
