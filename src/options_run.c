@@ -102,6 +102,36 @@ static bool set_disk(void *field, const char *value, char *problem, size_t size)
     return sound || option_refuse(problem, size, "must be FILE, FILE,ro or FILE,snapshot");
 }
 
+static bool set_share(void *field, const char *value, char *problem, size_t size)
+{
+    struct site_options *options = &((struct run *)field)->options;
+    struct site_share share = { .mount = (char *)"/mnt" };
+    if (options->share_count == SITE_SHARES_MOST)
+        return option_refuse(problem, size, "there are 8 folders already");
+    share.folder = strdup(value);
+    if (share.folder == NULL)
+        return option_refuse(problem, size, strerror(ENOMEM));
+    size_t length = strlen(share.folder);
+    share.read_only = length >= 3 && strcmp(share.folder + length - 3, ",ro") == 0;
+    if (share.read_only)
+        share.folder[length - 3] = '\0';
+    char *colon = strrchr(share.folder, ':');
+    if (colon != NULL && colon[1] == '/') {
+        *colon = '\0';
+        share.mount = colon + 1;
+    }
+    const char *wrong = *share.folder == '\0' ? "must be DIR, DIR:MOUNT, DIR,ro or DIR:MOUNT,ro"
+                      : share.mount[1] == '\0' ? "a folder cannot be mounted on /" : NULL;
+    for (unsigned i = 0; i < options->share_count; i++)
+        if (strcmp(options->shares[i].mount, share.mount) == 0)
+            wrong = "another folder is mounted there";
+    if (wrong == NULL)
+        options->shares[options->share_count++] = share;
+    else
+        free(share.folder);
+    return wrong == NULL || option_refuse(problem, size, wrong);
+}
+
 static bool set_memory(void *field, const char *value, char *problem, size_t size)
 {
     uint64_t bytes;
@@ -264,6 +294,9 @@ static const struct option_entry entries[] = {
       "One more disk: /dev/vdb, and /dev/vdc and on for more of them. With ro\n"
       "it can only be read, with snapshot changes are thrown away at the end.",
       set_disk, 0 },
+    { "share", "DIR[:MOUNT][,ro]",
+      "The host's folder DIR, inside at MOUNT (/mnt): docs/sharing.md.",
+      set_share, 0 },
     { "memory", "SIZE",
       "Physical memory of the site; 512M unless said otherwise.\n"
       "Units are K, M, G and T. Frames never used cost the host nothing.",
@@ -287,8 +320,8 @@ static const struct option_entry entries[] = {
       "ui.perfetto.dev or chrome://tracing.",
       option_set_text, SITE(trace_file) },
     { "place", "SERVER=PLACE[,...]",
-      "Where servers run: console, disk, net, screen, input, om, dm, sm, pm, or\n"
-      "all of them, each in a process of its own (user) or in the Nucleus's (supervisor).",
+      "Where servers run: console, disk, net, screen, input, om, dm, sm, pm, share,\n"
+      "or all of them, each in a process of its own (user) or in the Nucleus's (supervisor).",
       set_place, SITE(placement) },
     { "net", "user|hub:SOCKET|tap:NAME|none",
       "A network device, one for each --net; none unless said otherwise.\n"
@@ -483,6 +516,8 @@ void options_free_run(struct site_options *options)
     free(options->root_image);
     for (unsigned i = 0; i < options->disk_count; i++)
         free(options->disks[i].path);
+    for (unsigned i = 0; i < options->share_count; i++)
+        free(options->shares[i].folder);
     net_options_free(&options->nets);
     free(options->config_text);
     *options = (struct site_options){ 0 };

@@ -34,6 +34,7 @@
 #include "site_filter.h"
 #include "site_net.h"
 #include "site_report.h"
+#include "site_share.h"
 #include "site_trace.h"
 #include "terminal.h"
 
@@ -255,10 +256,12 @@ static bool devices_start(void)
         .columns = size.columns, .rows = size.rows,
         .stdin_fd = stream_for(STDIN_FILENO), .stdout_fd = stream_for(STDOUT_FILENO), .stderr_fd = stream_for(STDERR_FILENO),
         .window = site.options->display, .picture_width = site.options->picture_width, .picture_height = site.options->picture_height,
-        .disk_count = 1 + site.options->disk_count, .escape = escape,
+        .disk_count = 1 + site.options->disk_count, .share_count = site.options->share_count, .escape = escape,
         .nets = site_net_count() > 0 ? site_net_at(0) : NULL, .net_count = site_net_count()};
     memcpy(devices.disks, site.disks, sizeof devices.disks);
     memset(site.disks, 0, sizeof site.disks);
+    for (unsigned i = 0; i < devices.share_count; i++)
+        devices.shares[i] = site_share_take(i);
     return site_devices_start(&devices);
 }
 
@@ -319,7 +322,12 @@ int site_run(const struct site_options *options)
         return fail("signals", strerror(errno));
     if (!site_net_prepare(&site.options->nets))
         return SITE_FAILED;
+    if (!site_shares_prepare(options->shares, options->share_count)) {
+        site_net_stop();
+        return SITE_FAILED;
+    }
     if (!machine_start()) {
+        site_shares_stop();
         site_net_stop();
         return SITE_FAILED;
     }
@@ -328,6 +336,7 @@ int site_run(const struct site_options *options)
     control_close(site.control);
     hostarch_stop();
     site_net_stop();
+    site_shares_stop();
     terminal_give_back();
     site_trace_stop();
     site_report_left_over();

@@ -40,6 +40,14 @@ struct site_disk {
     bool snapshot;           /* changes are thrown away */
 };
 
+/* A folder of the host, inside. */
+enum { SITE_SHARES_MOST = 8 };
+struct site_share {
+    char *folder;
+    char *mount;             /* where, inside; points into `folder`'s memory or is a constant */
+    bool read_only;
+};
+
 /* Filled by options_parse_run, complete and checked; freed by options_free_run. */
 struct site_options {
     char *name;              /* never NULL; the host pid in decimal when none was given */
@@ -48,6 +56,8 @@ struct site_options {
     bool snapshot;           /* changes are thrown away; implied by root_is_built_in */
     struct site_disk disks[SITE_DISKS_MOST];
     unsigned disk_count;
+    struct site_share shares[SITE_SHARES_MOST];
+    unsigned share_count;
     uint64_t memory;         /* bytes of physical memory, whole pages */
     unsigned cpus;           /* user CPUs, at least 1, at most those that the host allows us */
     unsigned processes;      /* most host processes at a time */

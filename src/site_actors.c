@@ -53,10 +53,11 @@ static const struct boot_actor actors[SERVERS] = {
     [SERVER_DM] = {K_PRIO_SERVER, ENDS_SITE, false, NULL},
     [SERVER_SM] = {K_PRIO_SERVER, RESTARTS, true, NULL}, /* its connections are reset */
     [SERVER_PM] = {K_PRIO_SERVER, ENDS_SITE, false, tell_pm},
+    [SERVER_SHARE] = {K_PRIO_SERVER, RESTARTS, false, NULL},
 };
 
 /* What runs: the servers in their order, and then a driver for each disk after the root. */
-enum { BOOTED_MOST = SERVERS + SITE_DISKS_MOST };
+enum { BOOTED_MOST = SERVERS + SITE_DISKS_MOST + SITE_SHARES_MOST };
 static struct booted {
     const struct actor *actor;
     /* Of servers that were loaded or replaced: so they are started again. */
@@ -67,15 +68,21 @@ static struct booted {
 } booted[BOOTED_MOST];
 static const struct site_options *boot_options;
 
-static enum server kind_of(unsigned index) { return index < SERVERS ? (enum server)index : SERVER_DISK; }
-static unsigned booted_count(void) { return SERVERS + boot_options->disk_count; }
+static unsigned disks_end(void) { return SERVERS + boot_options->disk_count; }
+static unsigned booted_count(void) { return disks_end() + boot_options->share_count; }
+static enum server kind_of(unsigned index)
+{
+    return index < SERVERS ? (enum server)index : index < disks_end() ? SERVER_DISK : SERVER_SHARE;
+}
+/* Of the disk or folder that an actor after the first ones is for. */
+static unsigned number_of(unsigned index) { return index < disks_end() ? index - SERVERS + 1 : index - disks_end(); }
 
 /* Its name is also what `chorus replace` calls it. */
 static const char *name_of(unsigned index, char *room, size_t size)
 {
     if (index < SERVERS)
         return server_names[index];
-    snprintf(room, size, "disk%u", index - SERVERS + 1);
+    snprintf(room, size, "%s%u", server_names[kind_of(index)], number_of(index));
     return room;
 }
 
@@ -111,6 +118,8 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
         add(arguments, "--strace");
     if (booted[SERVER_SM].actor != NULL)
         add(arguments, "--network");
+    for (unsigned i = 0; i < options->share_count; i++)
+        add_option(arguments, options->shares[i].read_only ? "--share-ro" : "--share", options->shares[i].mount);
     add_option(arguments, "--rewrite", options->rewrite != NULL ? options->rewrite : SITE_REWRITE_DEFAULT);
     for (char **variable = options->environment; variable != NULL && *variable != NULL; variable++)
         add_option(arguments, "--env", *variable);
@@ -158,7 +167,7 @@ static bool start_one(unsigned index)
     }
     struct arguments arguments = {NULL, 0, false};
     add(&arguments, name);
-    snprintf(number, sizeof number, "%u", index - SERVERS + 1);
+    snprintf(number, sizeof number, "%u", number_of(index));
     if (index >= SERVERS)
         add(&arguments, number);
     if (actors[server].tell != NULL)
@@ -258,8 +267,8 @@ static void on_gone(const struct actor *gone, int reason, const char *words)
 /* Drivers are started where there is something to drive; the network's a little later. */
 static bool is_wanted(unsigned server)
 {
-    if (server == SERVER_NET)
-        return false;
+    if (server == SERVER_NET || server == SERVER_SHARE)
+        return false; /* folders are numbered, from 0, behind the disks */
     return (server != SERVER_SCREEN && server != SERVER_INPUT) || boot_options->picture_width != 0;
 }
 

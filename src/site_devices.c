@@ -27,6 +27,7 @@
 #include <devices/virtio_input.h>
 #include <devices/virtio_net.h>
 #include <devices/virtio_rng.h>
+#include <devices/virtio_share.h>
 #include <host/event.h>
 #include <hostarch.h>
 #include <nucleus/actor.h>
@@ -37,7 +38,7 @@
 
 #include "site_net.h"
 
-enum { POOL_THREADS = 2, DEVICES_MOST = 48 };
+enum { POOL_THREADS = 2, DEVICES_MOST = 56 };
 
 /* What is pinned for a device: a span is given back by its place in the Nucleus's memory, the
  * Nucleus wants the driver's address. */
@@ -289,6 +290,17 @@ static bool picture_start(const struct site_devices_options *options)
            add(site.inputs[SCREEN_MOUSE] = virtio_input_create("mouse0", &services, SCREEN_MOUSE), "mouse");
 }
 
+static bool add_shares(const struct site_devices_options *options)
+{
+    static char names[SITE_SHARES][8];
+    for (unsigned i = 0; i < options->share_count; i++) {
+        snprintf(names[i], sizeof names[i], "share%u", i);
+        if (!add(virtio_share_create(names[i], &services, site.bus, options->shares[i]), names[i]))
+            return false;
+    }
+    return true;
+}
+
 bool site_devices_start(const struct site_devices_options *options)
 {
     site.bus = bus_create(wake, NULL);
@@ -305,7 +317,7 @@ bool site_devices_start(const struct site_devices_options *options)
         .stdin_descriptor = options->stdin_fd, .stdout_descriptor = options->stdout_fd, .stderr_descriptor = options->stderr_fd,
         .screen = site.screen, .terminal_is_window = options->window, .escape = options->escape, .cookie = options->cookie};
     site.console = virtio_console_create("console0", &services, site.bus, site.pool, &backing);
-    return add(site.console, "console") && add_disks(options) &&
+    return add(site.console, "console") && add_disks(options) && add_shares(options) &&
            add(virtio_rng_create("entropy0", &services), "entropy") && add(clock_device_create("clock0", &services), "clock") &&
            nets_add(options->nets, options->net_count) &&
            picture_start(options);

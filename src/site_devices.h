@@ -9,7 +9,7 @@
 struct disk_image;
 struct site_net;
 struct screen;
-enum { SITE_DISKS = 26 };
+enum { SITE_DISKS = 26, SITE_SHARES = 8 };
 
 struct site_devices_options {
     int terminal_in, terminal_out; /* -1: the site has no terminal */
@@ -17,6 +17,8 @@ struct site_devices_options {
     int stdin_fd, stdout_fd, stderr_fd; /* the command's own streams; -1: they are the terminal */
     struct disk_image *disks[SITE_DISKS]; /* the root first; taken over */
     unsigned disk_count;
+    int shares[SITE_SHARES];              /* sockets to the processes of shared folders; taken over */
+    unsigned share_count;
     struct site_net *nets;         /* their descriptors are taken over, one after the other */
     unsigned net_count;
     bool window;                   /* the terminal is a window: the descriptors above are -1 */

@@ -74,9 +74,13 @@ void file_credentials_of(struct file_credentials *to, const struct process *proc
     memcpy(to->groups, from->groups, to->group_count * sizeof *to->groups);
 }
 
+static bool quiet;
+
 static void say_gone(const struct file_exchange *exchange, int status)
 {
     static bool said;
+    if (quiet)
+        return;
     if (!said)
         pm_log("the file server %llx does not answer to request %x: %s",
                (unsigned long long)exchange->node.port, exchange->request.operation,
@@ -142,6 +146,15 @@ int file_exchange(struct file_exchange *exchange)
     int error = exchange_by_message(exchange);
     if (error == 0)
         note_writers(exchange);
+    return error;
+}
+
+/* At boot, when nobody else asks anything. */
+int file_exchange_quietly(struct file_exchange *exchange)
+{
+    quiet = true;
+    int error = file_exchange(exchange);
+    quiet = false;
     return error;
 }
 

@@ -22,6 +22,8 @@ struct file_exchange {
     struct file *magic;    /* /proc: the walk ended at (or goes on from) what this file is; a reference */
 };
 int file_exchange(struct file_exchange *exchange);
+/* The same for a server that may not be there yet: nothing is said of it. */
+int file_exchange_quietly(struct file_exchange *exchange);
 
 /* Nodes that pm serves itself carry its own port. */
 bool file_node_is_own(const struct file_node *node);

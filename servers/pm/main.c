@@ -9,6 +9,7 @@
  */
 
 #include <malloc.h>
+#include <protocol/share.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -36,7 +37,14 @@ static int end_status = NOT_BOOTED;
 
 struct pm_options pm_options;
 
+struct shared_folder {
+    const char *mount;
+    bool read_only;
+};
+
 struct command {
+    struct shared_folder shares[SHARES_MAX];
+    unsigned share_count;
     char *environment[ENVIRONMENT_MOST + 1];
     unsigned environment_count;
     const char *user, *folder;
@@ -72,7 +80,10 @@ static bool parse(int argc, char **argv, struct command *command)
         if (value == NULL)
             return false;
         at++;
-        if (strcmp(option, "--rewrite") == 0)
+        bool read_only = strcmp(option, "--share-ro") == 0;
+        if ((read_only || strcmp(option, "--share") == 0) && command->share_count < SHARES_MAX)
+            command->shares[command->share_count++] = (struct shared_folder){ value, read_only };
+        else if (strcmp(option, "--rewrite") == 0)
             pm_options.rewrite_after = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(option, "--env") == 0 && command->environment_count < ENVIRONMENT_MOST)
             command->environment[command->environment_count++] = argv[at];
@@ -376,6 +387,19 @@ static int mount_all(void)
     return 0;
 }
 
+/* Folders of the host. Without one the command would work on the wrong files: it is not begun. */
+static int mount_shares(const struct command *command)
+{
+    for (unsigned i = 0; i < command->share_count; i++) {
+        int error = mount_share(i, command->shares[i].mount, command->shares[i].read_only);
+        if (error == 0)
+            continue;
+        fprintf(stderr, "the host's folder cannot be mounted on %s: %s\n", command->shares[i].mount, strerror(-error));
+        return error;
+    }
+    return 0;
+}
+
 /* What the command is to read and write is there before /dev is made, which lists what is there. */
 static void find_devices(const struct command *command)
 {
@@ -405,7 +429,8 @@ static int boot(struct command *command)
     process_init->credentials.bounding = CAPABILITIES_ALL;
     find_devices(command);
     mount_all();
-    return start_command(command);
+    error = mount_shares(command);
+    return error != 0 ? error : start_command(command);
 }
 
 /* Memory that is there when the site has none left: pm must go on then, to end whom it ends. */

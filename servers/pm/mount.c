@@ -3,6 +3,7 @@
 #include "mount.h"
 
 #include <limits.h>
+#include <protocol/share.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -104,40 +105,100 @@ int mount_nowhere(struct file_node *ret_root)
     return new_file_system("", "tmpfs", "mode=700", ret_root);
 }
 
-int mount_at_boot(const char *path, const char *type, const char *source)
+/* A directory by its name from the root, at boot: its server, and the way inside that. */
+static struct file_node boot_server(const char *path, const char **ret_inside)
 {
     struct mount *first = LIST_ENTRY(mounts.next, struct mount, link);
-    struct file_exchange exchange = { .node = first->root };
-    struct place covered;
-    struct file_node root;
     for (struct list *at = mounts.next; at != &mounts; at = at->next) {
         struct mount *mount = LIST_ENTRY(at, struct mount, link);
         size_t length = strlen(mount->covered.path);
         if (length > 1 && strncmp(path, mount->covered.path, length) == 0 && path[length] == '/')
             first = mount;
     }
-    const char *inside = path + (strcmp(first->covered.path, "/") == 0 ? 0
-                                                                      : strlen(first->covered.path));
-    exchange.node = first->root;
+    *ret_inside = path + (strcmp(first->covered.path, "/") == 0 ? 1 : strlen(first->covered.path) + 1);
+    return first->root;
+}
+
+static int boot_walk(const char *path, struct file_node *ret_node)
+{
+    const char *inside;
+    struct file_exchange exchange = { .node = boot_server(path, &inside) };
     exchange.request.operation = FILE_WALK;
-    exchange.request.path_length = (uint16_t)strlen(inside + 1);
-    exchange.send = inside + 1;
+    exchange.request.path_length = (uint16_t)strlen(inside);
+    exchange.send = inside;
     exchange.send_size = exchange.request.path_length;
     int error = file_exchange(&exchange);
-    if (error == 0 && exchange.reply.outcome == FILE_DONE)
-        error = new_file_system(source, type, strcmp(type, "devtmpfs") == 0 ? "mode=755" : "",
-                                &root);
-    else if (error == 0)
+    if (error == 0 && exchange.reply.outcome != FILE_DONE)
         error = -EBUSY;
-    if (error != 0)
-        return error;
-    covered.node = (struct file_node){ .port = first->root.port,
-                                       .key = exchange.reply.attributes.key };
-    covered.path = strdup(path);
-    error = covered.path == NULL ? -ENOMEM : mount_add(&covered, root, source, type, "rw");
+    *ret_node = (struct file_node){ .port = exchange.node.port, .key = exchange.reply.attributes.key };
+    return error;
+}
+
+static int boot_mount(const char *path, struct file_node covered_node, struct file_node root, const char *type, const char *source,
+                      const char *options)
+{
+    struct place covered = { .node = covered_node, .path = strdup(path) };
+    int error = covered.path == NULL ? -ENOMEM : mount_add(&covered, root, source, type, options);
     if (error != 0)
         free(covered.path);
     return error;
+}
+
+int mount_at_boot(const char *path, const char *type, const char *source)
+{
+    struct file_node covered, root;
+    int error = boot_walk(path, &covered);
+    if (error == 0)
+        error = new_file_system(source, type, strcmp(type, "devtmpfs") == 0 ? "mode=755" : "", &root);
+    return error != 0 ? error : boot_mount(path, covered, root, type, source, "rw");
+}
+
+/* All of a path's directories. */
+static void make_way(const char *path)
+{
+    char part[PATH_MAX];
+    for (const char *end = strchr(path + 1, '/');; end = strchr(end + 1, '/')) {
+        const char *inside;
+        snprintf(part, sizeof part, "%.*s", end != NULL ? (int)(end - path) : (int)strlen(path), path);
+        struct file_exchange exchange = { .node = boot_server(part, &inside), .send = inside, .send_size = (uint32_t)strlen(inside) };
+        exchange.request.operation = FILE_MKDIR;
+        exchange.request.path_length = (uint16_t)exchange.send_size;
+        exchange.request.mknod.mode = S_IFDIR | 0755;
+        file_exchange(&exchange);
+        if (end == NULL)
+            return;
+    }
+}
+
+#define SHARE_TRIES 500
+#define SHARE_PAUSE (NANOSECONDS / 100)
+
+int mount_share(unsigned number, const char *path, bool read_only)
+{
+    KnUniqueId group;
+    char source[16];
+    struct file_node covered, root = { .key = FILE_ROOT_KEY };
+    int error = -EIO;
+    uiBuild(&group, K_UISTATGROUP, 0, SHARE_GROUP_STAMP + 16 * number);
+    memcpy(&root.port, &group, sizeof root.port);
+    for (int tries = 0; error == -EIO && tries < SHARE_TRIES; tries++) { /* it may not be up yet */
+        struct file_exchange exchange = { .node = root };
+        exchange.request.operation = FILE_WALK;
+        error = file_exchange_quietly(&exchange);
+        if (error == 0)
+            root.key = exchange.reply.attributes.key;
+        if (error == -EIO) {
+            pm_unlock();
+            threadDelay(SHARE_PAUSE);
+            pm_lock();
+        }
+    }
+    if (error == 0 && boot_walk(path, &covered) == -ENOENT)
+        make_way(path);
+    if (error == 0)
+        error = boot_walk(path, &covered);
+    snprintf(source, sizeof source, "share%u", number);
+    return error != 0 ? error : boot_mount(path, covered, root, "share", source, read_only ? "ro" : "rw");
 }
 
 /* ---- /dev ---- */

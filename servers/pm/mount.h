@@ -21,6 +21,8 @@ int mount_add(struct place *covered, struct file_node root, const char *source, 
               const char *options);
 /* At boot: a directory by name, from the root. A directory that is not there is not mounted on. */
 int mount_at_boot(const char *path, const char *type, const char *source);
+/* The host's folder <number>, at a directory that is made if it is not there. */
+int mount_share(unsigned number, const char *path, bool read_only);
 /* A tmpfs that no name leads to: its root. */
 int mount_nowhere(struct file_node *ret_root);
 /* At boot: device nodes for what dm has, in /dev. */

@@ -17,6 +17,7 @@
 #include "virtio_input.h"
 #include "virtio_net.h"
 #include "virtio_rng.h"
+#include "virtio_share.h"
 
 #define SIZE    16
 #define BUFFERS (DRIVER_MEMORY + 64 * 4096)
@@ -206,4 +207,29 @@ Test(chaos, random_buffers_for_keys_do_no_harm)
         round_of_chaos(mouse, VIRTIO_INPUT_QUEUES);
     }
     device_destroy(mouse);
+}
+
+Test(chaos, random_requests_to_a_shared_folder_and_random_answers_do_no_harm)
+{
+    int wire[2];
+    static char bytes[70000];
+
+    signal(SIGPIPE, SIG_IGN);
+    cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, wire) == 0);
+    struct device *share = virtio_share_create("share0", &fake_services, fake_bus, wire[0]);
+    cr_assert_not_null(share);
+    for (int round = 0; round < 1500; round++) {
+        round_of_chaos(share, 1);
+        /* Answers with numbers that were, or were not, given out; the last message that came is sent back, cut or not. */
+        ssize_t size = recv(wire[1], bytes, sizeof bytes, MSG_DONTWAIT);
+        if (size > 0)
+            send(wire[1], bytes, dice(4) ? (size_t)size : 128 + dice(1000), MSG_DONTWAIT);
+        uint64_t number = dice(100);
+        memcpy(bytes, &number, sizeof number);
+        send(wire[1], bytes, 128 + dice(66000), MSG_DONTWAIT);
+    }
+    close(wire[1]);                     /* the process is gone */
+    for (int round = 0; round < 20; round++)
+        round_of_chaos(share, 1);
+    device_destroy(share);
 }

@@ -1,0 +1,228 @@
+#!/usr/bin/python3
+"""A folder of the host inside: --share. What is done in it, who owns what, both sides' changes, and that nobody gets out of it."""
+import hashlib
+import os
+import signal
+import socket
+import threading
+
+from harness import Failure, Site, check, chorus, descendants, comm, expect, expect_match, main, scratch, shell
+
+
+def folder(**files):
+    path = scratch('-share')
+    os.mkdir(path)
+    for name, text in files.items():
+        with open(os.path.join(path, name), 'w') as file:
+            file.write(text)
+    return path
+
+
+def shared(path, script, mount='', **how):
+    return shell(script, options=['--share', path + mount], **how)
+
+
+def text_of(*names):
+    return open(os.path.join(*names)).read()
+
+
+# What is refused
+
+@check
+def a_folder_that_cannot_be_shared_is_refused_with_a_sentence():
+    path = folder(file='x')
+    for value, reason in (('/nonexistent', 'No such file'), (os.path.join(path, 'file'), 'Not a directory'), ('/root', 'Permission denied')):
+        result = chorus('run', '--share', value, '--', 'true')
+        expect((result.status, result.out), (125, b''), f'status with {value}')
+        expect_match(reason, result.err)
+    for words in ([''], [f'{path}:/'], [path, '--share', path], [',ro']):
+        result = chorus('run', '--share', *words, '--', 'true')
+        expect((result.status, result.out), (2, b''), f'status with {words}')
+
+
+@check
+def a_folder_that_can_only_be_read_is_not_changed():
+    path = folder(file='text')
+    os.symlink('file', f'{path}/link')
+    result = shell('''cd /srv/a; cat file; touch new; mkdir new; rm -f file; mv file new; ln file new; ln -s file new
+        chmod 700 file; echo x >file; truncate -s 0 file; mkfifo new; touch file; grep share /proc/mounts''', options=['--share', f'{path}:/srv/a,ro'])
+    expect(result.err.count(b'Read-only file system'), 11, f'refusals in {result.err}')
+    expect(result.out, b'textshare0 /srv/a share ro 0 0\n')
+    expect(sorted(os.listdir(path)), ['file', 'link'])
+
+
+# What is done
+
+@check
+def programs_work_in_it_as_elsewhere():
+    path = folder()
+    result = shared(path, '''set -e; cd /mnt; mkdir -p a/b; seq 1 200000 >a/b/numbers; md5sum <a/b/numbers; tail -n 1 a/b/numbers
+        cp -r a c; diff -r a c; mv c/b d; rmdir c; ln d/numbers same; stat -c %h same; ln -s d/numbers link; readlink link; tail -c 7 link
+        echo more >>link; tail -c 5 d/numbers; truncate -s 3 same; cat d/numbers; chmod 640 same; stat -c %a same; rm same link; find . | sort | tr '\\n' ' '
+        touch -d '2020-02-03 04:05:06' d/numbers; stat -c %Y d/numbers; mkfifo p; (echo through >p &); cat p; exec 3>open; rm open; echo x >&3
+        dd if=/dev/zero of=holes bs=1 seek=1048576 count=1 2>/dev/null; stat -c %s holes; tar c d | tar t; sync''')
+    numbers = b''.join(b'%d\n' % i for i in range(1, 200001))
+    expect(result.good().decode().splitlines(),
+           [hashlib.md5(numbers).hexdigest() + '  -', '200000', '2', 'd/numbers', '200000', 'more', '1', '2640',
+            '. ./a ./a/b ./a/b/numbers ./d ./d/numbers 1580702706', 'through', '1048577', 'd/', 'd/numbers'])
+    expect(open(f'{path}/a/b/numbers', 'rb').read() == numbers, True)
+    expect(int(os.stat(f'{path}/d/numbers').st_mtime), 1580702706)
+
+
+@check
+def the_user_of_the_site_is_root_inside_and_nothing_is_given_away():
+    path = folder(mine='x', secret='y')
+    os.chmod(f'{path}/secret', 0o600)
+    result = shared(path, '''cd /mnt; stat -c '%u %g' mine; chown 5 mine 2>&1; chown 0:0 mine && echo same; chmod 6755 mine; stat -c %a mine; mknod d c 1 3 2>&1
+        su -s /bin/sh nobody -c 'cat secret; echo z >mine; cat mine; touch new' 2>&1; touch mine2; stat -c '%u %g' mine2''')
+    expect(result.out.decode().count('ermission denied'), 3, f'{result.out}')
+    expect_match(r'^0 0\nchown: mine: Operation not permitted\nsame\n755\nmknod: d: Operation not permitted\n', result.out)
+    expect_match(r'\nx(.*\n)*0 0\n$', result.out)
+    made = os.stat(f'{path}/mine2')
+    expect((made.st_uid, made.st_gid), (os.getuid(), os.getgid()))
+    expect(os.stat(f'{path}/mine').st_mode & 0o7777, 0o755)
+
+
+@check
+def changes_of_both_sides_are_seen_at_once():
+    path = folder(file='one\n')
+    with Site('sh', options=['--share', path]) as site:
+        def ask(line):
+            site.process.stdin.write(line.encode() + b'\n')
+            return site.line().decode()
+        expect(ask('cd /mnt; exec 3<file; cat file'), 'one\n')
+        with open(f'{path}/file', 'a') as file:
+            file.write('two\n')
+        expect(ask('tail -n 1 file'), 'two\n')
+        os.rename(f'{path}/file', f'{path}/other')
+        os.mkdir(f'{path}/dir')
+        expect(ask('ls | tr "\\n" " "; echo'), 'dir other \n')
+        expect(ask('cat <&3 | tr "\\n" " "; echo'), 'one two \n')  # it is open all the same
+        expect(ask('echo inside >dir/x; mv dir moved; echo done'), 'done\n')
+        expect(text_of(path, 'moved/x'), 'inside\n')
+        os.rename(f'{path}/moved', f'{path}/again')
+        expect(ask('cat again/x; cat moved/x 2>&1 | grep -c "No such"'), 'inside\n')
+        expect(site.line(), b'1\n')
+        os.unlink(f'{path}/again/x')
+        expect(ask('cat again/x 2>&1 | grep -c "No such"'), '1\n')
+
+
+@check
+def two_folders_lie_side_by_side_and_can_be_unmounted():
+    one, two = folder(x='1\n'), folder(x='2\n')
+    result = shell('cat /one/x /deep/down/two/x; mkdir /one/m; mount -t tmpfs none /one/m && touch /one/m/t && ls /one/m; umount /one/m; ls /one/m; '
+                   'cd /one; umount /one 2>&1 | grep -c busy; cd /; umount /one && ls /one', options=['--share', f'{one}:/one', '--share', f'{two}:/deep/down/two'])
+    expect(result.out, b'1\n2\nt\n1\n')
+    expect(os.listdir(f'{one}/m'), [])
+
+
+# Nobody gets out
+
+@check
+def links_lead_to_places_inside_and_never_out():
+    path, outside = folder(), folder(passwd='host\n')
+    os.symlink(outside, f'{path}/absolute')
+    os.symlink('../' * 20 + outside[1:], f'{path}/relative')
+    os.symlink('/proc/self/root' + outside, f'{path}/magic')
+    os.symlink('..', f'{path}/up')
+    os.symlink('loop', f'{path}/loop')
+    result = shared(path, f'''cd /mnt; for name in absolute relative magic up/up/{outside[1:]} ../{outside[1:]} ../../../{outside[1:]}; do
+        cat $name/passwd; echo x >$name/passwd; ls $name/; mkdir $name/new; done; cat loop; ls up | grep -c etc''')
+    if b'host' in result.out:
+        raise Failure(f'the outside was read: {result.out}')
+    expect_match('(?i)too many|symbolic link', result.err)
+    expect(result.out, b'1\n')
+    expect((text_of(outside, 'passwd'), os.listdir(outside)), ('host\n', ['passwd']))
+
+
+@check
+def a_link_that_is_made_inside_leads_nowhere_outside():
+    path, outside = folder(), folder(secret='host\n')
+    result = shared(path, f'cd /mnt; ln -s {outside} l; ln -s / r; cat l/secret r{outside}/secret; ls l; echo x >l/new; ln l/secret hard; mv l/secret stolen')
+    expect(result.out, b'')
+    expect(os.listdir(outside), ['secret'])
+    expect(sorted(os.listdir(path)), ['l', 'r'])
+
+
+@check
+def who_swaps_a_folder_for_a_link_meanwhile_does_not_let_anybody_out():
+    path, outside = folder(), folder(file='outside\n')
+    os.mkdir(f'{path}/d')
+    with open(f'{path}/d/file', 'w') as file:
+        file.write('inside\n')
+    end = threading.Event()
+
+    def swap():
+        while not end.is_set():
+            os.rename(f'{path}/d', f'{path}/away')
+            os.symlink(outside, f'{path}/d')
+            os.unlink(f'{path}/d')
+            os.rename(f'{path}/away', f'{path}/d')
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        result = shared(path, 'cd /mnt; i=0; while [ $i -lt 150 ]; do cat d/file; echo stray >d/new; mkdir d/dir; i=$((i+1)); done 2>/dev/null')
+    finally:
+        end.set()
+        thread.join()
+    expect(set(result.out.splitlines()), {b'inside'})
+    expect((text_of(outside, 'file'), os.listdir(outside)), ('outside\n', ['file']))
+
+
+@check
+def a_folder_that_is_moved_out_takes_nobody_along():
+    """The host moves a folder out of the shared one while somebody inside stands in it: it is gone for him."""
+    path, outside = folder(), scratch('-out')
+    os.mkdir(outside)
+    os.mkdir(f'{path}/d')
+    with open(f'{outside}/secret', 'w') as file:
+        file.write('secret\n')
+    with Site('sh', options=['--share', path]) as site:
+        site.process.stdin.write(b'cd /mnt/d; echo there\n')
+        expect(site.line(), b'there\n')
+        os.rename(f'{path}/d', f'{outside}/d')
+        result = site.finish(b'cat ../secret; ls; echo x >y; cat ./../secret; cd ..; cat secret; ls -d /mnt/d; echo end\n')
+    expect(result.out, b'end\n')
+    expect(os.listdir(f'{outside}/d'), [])
+
+
+@check
+def special_files_of_the_host_lead_nowhere():
+    path = folder()
+    os.mkfifo(f'{path}/fifo')
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.getcwd()
+        os.chdir(path)
+        server.bind('socket')
+        os.chdir(here)
+        result = shared(path, 'cd /mnt; cat socket 2>&1 | head -1; (echo x >fifo) & cat fifo; ls -l | cut -c 1 | tr -d "\\n"')
+    expect_match(r'^cat: .*socket.*\nx\ntps$|^cat: .*socket.*\nx\ntsp$', result.out.decode())
+
+
+# Deaths
+
+@check
+def its_server_is_killed_and_open_files_go_on():
+    path = folder(file='text\n')
+    with Site('sh', options=['--share', path, '--name', 'k', '--place', 'share=user']) as site:
+        site.process.stdin.write(b'cd /mnt; exec 3<file 4>new; echo up\n')
+        expect(site.line(), b'up\n')
+        os.kill(site.actors()['share0'], 9)
+        site.process.stdin.write(b'sleep 0.3; cat <&3; echo written >&4; cat new\n')
+        expect((site.line(), site.line()), (b'text\n', b'written\n'))
+
+
+@check
+def its_process_on_the_host_is_killed_and_the_site_goes_on():
+    path = folder(file='text\n')
+    with Site('sh', options=['--share', path, '--name', 'p']) as site:
+        site.process.stdin.write(b'cat /mnt/file\n')
+        expect(site.line(), b'text\n')
+        found = [pid for pid in descendants(site.process.pid) if comm(pid) == 'share']
+        expect(len(found), 1, 'processes of folders')
+        os.kill(found[0], signal.SIGKILL)
+        result = site.finish(b'cat /mnt/file 2>&1 | grep -c "I/O error\\|Input/output error"; echo alive\n')
+    expect(result.out, b'1\nalive\n')
+
+
+main()
