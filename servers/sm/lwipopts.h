@@ -83,6 +83,7 @@
 #define TCP_LISTEN_BACKLOG 1
 #define TCP_DEFAULT_LISTEN_BACKLOG 0xff
 #define TCP_TMR_INTERVAL 50 /* ms: acknowledgements are late by this at most; twice this is the grain of retransmission */
+#define LWIP_TCP_RTO_TIME 1000
 #define TCP_MSL 15000UL     /* ms: TIME_WAIT is twice this */
 #define SO_REUSE 1
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* one of them is about 16-bit sizes of its own sockets, which are not built */
@@ -100,6 +101,13 @@
 #define LWIP_CHKSUM_ALGORITHM 0
 #define LWIP_CHECKSUM_ON_COPY 0
 #include <stdint.h>
+struct pbuf;
+struct netif;
+/* Before anything else is done with a packet: unreachable.c. Not 0: it was taken. */
+int unreachable_look_v4(struct pbuf *packet, struct netif *netif);
+int unreachable_look_v6(struct pbuf *packet, struct netif *netif);
+#define LWIP_HOOK_IP4_INPUT(packet, netif) unreachable_look_v4(packet, netif)
+#define LWIP_HOOK_IP6_INPUT(packet, netif) unreachable_look_v6(packet, netif)
 uint16_t sm_checksum(const void *data, int length);
 
 #endif

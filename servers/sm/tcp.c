@@ -84,22 +84,10 @@ static err_t on_sent(void *argument, struct tcp_pcb *pcb, u16_t length)
     return ERR_OK;
 }
 
-static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
+/* On this machine small segments cost little, and nobody holds them back for an acknowledgement that is late. */
+static bool is_on_this_machine(const struct tcp_pcb *pcb)
 {
-    struct sock *sock = argument;
-    (void)pcb, (void)error;
-    sock->state = TCP_CONNECTED;
-    sock_happened(sock);
-    return ERR_OK;
-}
-
-static void attach(struct sock *sock, struct tcp_pcb *pcb)
-{
-    sock->tcp = pcb;
-    tcp_arg(pcb, sock);
-    tcp_recv(pcb, on_received);
-    tcp_sent(pcb, on_sent);
-    tcp_err(pcb, on_error);
+    return pcb->remote_port != 0 && ip_addr_cmp(&pcb->local_ip, &pcb->remote_ip);
 }
 
 static void pass_options(struct sock *sock)
@@ -112,12 +100,31 @@ static void pass_options(struct sock *sock)
     pcb->so_options = (u8_t)((sock->reuse_address ? SOF_REUSEADDR : 0) | (sock->keep_alive ? SOF_KEEPALIVE : 0));
     if (sock->state == TCP_LISTENING)
         return;
-    if (sock->no_delay)
+    if (sock->no_delay || is_on_this_machine(pcb))
         tcp_nagle_disable(pcb);
     else
         tcp_nagle_enable(pcb);
     if (sock->state == TCP_FRESH && address_is_any(&pcb->local_ip))
         IP_SET_TYPE(&pcb->local_ip, address_type(sock));
+}
+
+static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
+{
+    struct sock *sock = argument;
+    (void)pcb, (void)error;
+    sock->state = TCP_CONNECTED;
+    pass_options(sock);
+    sock_happened(sock);
+    return ERR_OK;
+}
+
+static void attach(struct sock *sock, struct tcp_pcb *pcb)
+{
+    sock->tcp = pcb;
+    tcp_arg(pcb, sock);
+    tcp_recv(pcb, on_received);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_error);
 }
 
 static err_t on_accepted(void *argument, struct tcp_pcb *pcb, err_t error)
@@ -254,6 +261,18 @@ static int listen_tcp(struct sock *sock, unsigned backlog)
     return 0;
 }
 
+/* Who found the listener full, on this machine, need not wait until its time-out tells it to try again. */
+static void let_in(const struct tcp_pcb *listener)
+{
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next) {
+        if (pcb->state != SYN_SENT || pcb->remote_port != listener->local_port || !is_on_this_machine(pcb) || pcb->unacked == NULL)
+            continue;
+        pcb->nrtx = 0;
+        tcp_rexmit_rto(pcb);
+        return;
+    }
+}
+
 static int accept_tcp(struct sock *sock, struct sock **ret_sock)
 {
     if (sock->state != TCP_LISTENING)
@@ -263,6 +282,7 @@ static int accept_tcp(struct sock *sock, struct sock **ret_sock)
     struct sock *connection = sock->pending;
     leave_pending(connection);
     tcp_backlog_accepted(connection->tcp);
+    let_in(sock->tcp);
     *ret_sock = connection;
     return 0;
 }

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include <lwip/opt.h>
+
 #include "fake.h"
 
 TestSuite(sm, .init = fake_begin, .timeout = 30);
@@ -47,5 +49,237 @@ Test(sm, a_stream_brings_all_in_order)
         cr_assert_eq(size, -EAGAIN);
         if (received < total && fake_watch(ends[0], POLLOUT, 0) == 0)
             cr_assert_fail("stuck at %zu of %zu", received, sent);
+    }
+}
+
+Test(sm, requests_that_are_none_are_refused)
+{
+    struct socket_request request = { .operation = 0x9999, .handle = 1 };
+    cr_expect_eq(fake_ask(request, NULL, 0), -ENOSYS);
+    cr_expect_eq(fake_close(12345), -EBADF);
+    cr_expect_eq(fake_close(0), -EBADF);
+    request.operation = SOCKET_BIND;
+    request.address_size = 1000;
+    cr_expect_eq(fake_ask(request, NULL, 0), -EINVAL);
+    cr_expect_eq(fake_open(99, SOCK_STREAM, 0), -EAFNOSUPPORT);
+    cr_expect_eq(fake_open(AF_INET, 99, 0), -ESOCKTNOSUPPORT);
+    cr_expect_eq(fake_open(AF_INET, SOCK_STREAM, IPPROTO_UDP), -EPROTONOSUPPORT);
+    cr_expect_eq(fake_open(AF_INET, SOCK_RAW, 0), -EPROTONOSUPPORT);
+    cr_expect_eq(fake_open(AF_INET, SOCK_RAW, 1000), -EPROTONOSUPPORT);
+}
+
+Test(sm, who_is_nobody_binds_no_low_port_and_makes_no_packets)
+{
+    fake_unprivileged = true;
+    int64_t sock = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_expect_eq(fake_bind(sock, "0.0.0.0", 80), -EACCES);
+    cr_expect_eq(fake_bind(sock, "0.0.0.0", 8080), 0);
+    cr_expect_eq(fake_open(AF_INET, SOCK_RAW, IPPROTO_ICMP), -EPERM);
+    fake_unprivileged = false;
+}
+
+Test(sm, addresses_that_nobody_has_are_refused)
+{
+    int64_t sock = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_expect_eq(fake_bind(sock, "192.0.2.1", 0), -EADDRNOTAVAIL);
+    cr_expect_eq(fake_bind(sock, "::1", 0), -EAFNOSUPPORT);
+    cr_expect_eq(fake_connect(sock, "192.0.2.1", 80, 0), -ENETUNREACH);
+    cr_expect_eq(fake_connect(sock, "127.0.0.1", 4, 0), -ECONNREFUSED);
+}
+
+Test(sm, a_port_is_taken_once)
+{
+    int64_t a = fake_open(AF_INET, SOCK_STREAM, 0), b = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(fake_bind(a, "0.0.0.0", 5000), 0);
+    cr_expect_eq(fake_bind(a, "0.0.0.0", 5001), -EINVAL);
+    cr_expect_eq(fake_bind(b, "127.0.0.1", 5000), -EADDRINUSE);
+    cr_expect_eq(fake_close(a), 0);
+    cr_expect_eq(fake_bind(b, "127.0.0.1", 5000), 0);
+}
+
+Test(sm, who_accepts_is_told_when_somebody_connects)
+{
+    int64_t listener = fake_open(AF_INET, SOCK_STREAM, 0), client = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(fake_bind(listener, "127.0.0.1", 6000), 0);
+    cr_assert_eq(fake_accept(listener, 0), -EINVAL, "it does not listen yet");
+    cr_assert_eq(fake_listen(listener, 1), 0);
+    cr_assert_eq(fake_accept(listener, 1), -EAGAIN);
+    cr_assert_not(fake_came(1));
+    cr_assert_eq(fake_connect(client, "127.0.0.1", 6000, 2), 0);
+    cr_assert(fake_came(1));
+    cr_assert_gt(fake_accept(listener, 3), 0);
+    cr_assert_eq(fake_accept(listener, 4), -EAGAIN);
+    cr_assert_eq(fake_ask((struct socket_request){ .operation = SOCKET_UNWATCH, .token = 4 }, NULL, 0), 0);
+    int64_t next = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(fake_connect(next, "127.0.0.1", 6000, 0), 0);
+    cr_assert_not(fake_came(4), "it was withdrawn");
+}
+
+Test(sm, who_finds_a_full_listener_is_let_in_when_there_is_room)
+{
+    int64_t listener = fake_open(AF_INET, SOCK_STREAM, 0), clients[3];
+    cr_assert_eq(fake_bind(listener, "127.0.0.1", 6000), 0);
+    cr_assert_eq(fake_listen(listener, 2), 0);
+    for (int i = 0; i < 3; i++) {
+        clients[i] = fake_open(AF_INET, SOCK_STREAM, 0);
+        cr_assert_eq(fake_connect(clients[i], "127.0.0.1", 6000, 10 + (uint64_t)i), i < 2 ? 0 : -EINPROGRESS);
+    }
+    cr_assert_eq(fake_connect(clients[2], "127.0.0.1", 6000, 0), -EALREADY);
+    cr_assert_gt(fake_accept(listener, 0), 0);
+    cr_assert(fake_came(12));
+    cr_assert_eq(fake_connect(clients[2], "127.0.0.1", 6000, 0), -EISCONN);
+}
+
+Test(sm, who_reads_is_told_of_data_and_of_the_end)
+{
+    int64_t ends[2];
+    make_connection(AF_INET6, "::1", ends);
+    cr_assert_eq(fake_receive(ends[1], 10, 5), -EAGAIN);
+    cr_assert_eq(fake_send(ends[0], "abc", 3, 0), 3);
+    cr_assert(fake_came(5));
+    cr_assert_eq(fake_receive(ends[1], 2, 6), 2);
+    cr_assert_eq(fake_receive(ends[1], 2, 6), 1);
+    cr_assert_eq(fake_watch(ends[1], POLLIN, 7), 0);
+    cr_assert_eq(fake_close(ends[0]), 0);
+    cr_assert(fake_came(7));
+    cr_assert_eq(fake_watch(ends[1], POLLIN | POLLRDHUP, 0), POLLIN | POLLRDHUP);
+    cr_assert_eq(fake_receive(ends[1], 2, 0), 0);
+}
+
+Test(sm, who_writes_into_a_full_connection_is_told_of_room)
+{
+    int64_t ends[2];
+    static uint8_t data[SOCKET_BODY_MAX];
+    make_connection(AF_INET, "127.0.0.1", ends);
+    int size, total = 0;
+    while ((size = fake_send(ends[0], data, sizeof data, 8)) > 0)
+        total += size;
+    cr_assert_eq(size, -EAGAIN);
+    cr_assert_eq(fake_watch(ends[0], POLLOUT, 0), 0);
+    while ((size = fake_receive(ends[1], sizeof data, 0)) > 0)
+        total -= size;
+    cr_assert_eq(total, 0);
+    cr_assert(fake_came(8));
+}
+
+Test(sm, unread_data_reset_the_connection_and_the_error_is_told_once)
+{
+    int64_t ends[2];
+    make_connection(AF_INET, "127.0.0.1", ends);
+    cr_assert_eq(fake_send(ends[0], "x", 1, 0), 1);
+    cr_assert_eq(fake_receive(ends[0], 1, 9), -EAGAIN);
+    cr_assert_eq(fake_close(ends[1]), 0);
+    cr_assert(fake_came(9));
+    cr_assert_eq(fake_receive(ends[0], 1, 0), -ECONNRESET);
+    cr_assert_eq(fake_receive(ends[0], 1, 0), 0);
+    cr_assert_eq(fake_send(ends[0], "x", 1, 0), -EPIPE);
+}
+
+Test(sm, connections_that_nobody_accepted_are_reset_with_their_listener)
+{
+    int64_t listener = fake_open(AF_INET, SOCK_STREAM, 0), client = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(fake_bind(listener, "127.0.0.1", 6000), 0);
+    cr_assert_eq(fake_listen(listener, 5), 0);
+    cr_assert_eq(fake_connect(client, "127.0.0.1", 6000, 0), 0);
+    cr_assert_eq(fake_close(listener), 0);
+    cr_assert_eq(fake_receive(client, 1, 0), -ECONNRESET);
+    cr_assert_eq(fake_connect(fake_open(AF_INET, SOCK_STREAM, 0), "127.0.0.1", 6000, 0), -ECONNREFUSED);
+}
+
+Test(sm, an_idle_stack_asks_for_no_timer)
+{
+    int64_t ends[2];
+    cr_assert_eq(fake_due, INT64_MAX, "nothing was ever done");
+    make_connection(AF_INET, "127.0.0.1", ends);
+    cr_assert_eq(fake_send(ends[0], "x", 1, 0), 1);
+    cr_assert_eq(fake_receive(ends[1], 1, 0), 1);
+    fake_pass(1000000000);
+    cr_assert_eq(fake_due, INT64_MAX, "a connection on which nothing is under way");
+    fake_close(ends[0]);
+    fake_close(ends[1]);
+    fake_pass(1000000000);
+    cr_assert_eq(fake_due, INT64_MAX, "connections that have ended");
+}
+
+Test(sm, a_port_is_free_again_some_time_after_its_connection)
+{
+    int64_t listener = fake_open(AF_INET, SOCK_STREAM, 0), client = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(fake_bind(listener, "127.0.0.1", 6000), 0);
+    cr_assert_eq(fake_listen(listener, 5), 0);
+    cr_assert_eq(fake_connect(client, "127.0.0.1", 6000, 0), 0);
+    int64_t end = fake_accept(listener, 0);
+    fake_close(end); /* it closes first, so it waits */
+    fake_close(client);
+    fake_close(listener);
+    cr_expect_eq(fake_bind(fake_open(AF_INET, SOCK_STREAM, 0), "127.0.0.1", 6000), -EADDRINUSE);
+    int64_t hasty = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_expect_eq(fake_set(hasty, SOL_SOCKET, SO_REUSEADDR, 1), 0);
+    cr_expect_eq(fake_bind(hasty, "127.0.0.1", 6000), 0);
+    fake_close(hasty);
+    fake_pass(40000000000);
+    cr_expect_eq(fake_bind(fake_open(AF_INET, SOCK_STREAM, 0), "127.0.0.1", 6000), 0);
+}
+
+Test(sm, datagrams_are_whole_and_their_queue_is_bounded)
+{
+    int64_t a = fake_open(AF_INET, SOCK_DGRAM, 0), b = fake_open(AF_INET, SOCK_DGRAM, 0);
+    static uint8_t data[60000];
+    cr_assert_eq(fake_bind(b, "127.0.0.1", 7000), 0);
+    cr_assert_eq(fake_send(a, "x", 1, 0), -EDESTADDRREQ);
+    cr_assert_eq(fake_connect(a, "127.0.0.1", 7000, 0), 0);
+    cr_assert_eq(fake_send(a, "", 0, 0), 0);
+    cr_assert_eq(fake_send(a, "three", 5, 0), 5);
+    cr_assert_eq(fake_receive(b, 100, 0), 0);
+    cr_assert_eq(fake_receive(b, 2, 0), 2);
+    cr_assert_eq(fake_reply.whole_length, 5);
+    for (int i = 0; i < 100; i++)
+        cr_assert_eq(fake_send(a, data, sizeof data, 0), (int)sizeof data, "what does not fit is lost, as on any network");
+    int count = 0;
+    while (fake_receive(b, sizeof data, 0) == (int)sizeof data)
+        count++;
+    cr_assert(count >= 1 && count < 10, "%d", count);
+}
+
+Test(sm, a_connected_socket_hears_that_nobody_has_the_port)
+{
+    const char *addresses[] = { "127.0.0.1", "::1" };
+    for (int i = 0; i < 2; i++) {
+        int64_t sock = fake_open(i == 0 ? AF_INET : AF_INET6, SOCK_DGRAM, 0);
+        cr_assert_eq(fake_connect(sock, addresses[i], 4, 0), 0);
+        cr_assert_eq(fake_receive(sock, 10, 20 + (uint64_t)i), -EAGAIN);
+        cr_assert_eq(fake_send(sock, "x", 1, 0), 1);
+        cr_assert(fake_came(20 + (uint64_t)i));
+        cr_assert_eq(fake_receive(sock, 10, 0), -ECONNREFUSED);
+        cr_assert_eq(fake_receive(sock, 10, 0), -EAGAIN);
+    }
+}
+
+Test(sm, an_echo_comes_back_to_the_ping_socket_that_asked)
+{
+    int64_t one = fake_open(AF_INET, SOCK_DGRAM, IPPROTO_ICMP), other = fake_open(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+    uint8_t echo[12] = { 8, 0, 0, 0, 99, 99, 0, 1, 'd', 'a', 't', 'a' };
+    cr_assert_eq(fake_connect(one, "127.0.0.1", 0, 0), 0);
+    cr_assert_eq(fake_send(one, "short", 5, 0), -EINVAL);
+    cr_assert_eq(fake_send(one, echo, sizeof echo, 0), (int)sizeof echo);
+    cr_assert_eq(fake_receive(other, 100, 0), -EAGAIN);
+    cr_assert_eq(fake_receive(one, 100, 0), (int)sizeof echo);
+    cr_assert(fake_body[0] == 0 && fake_body[7] == 1 && memcmp(fake_body + 8, "data", 4) == 0);
+}
+
+Test(sm, checksums_are_those_of_the_rfc)
+{
+    /* The example of RFC 1071, and all lengths against the plain sum. */
+    uint8_t data[64] = { 0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7 };
+    cr_expect_eq(htons(sm_checksum(data, 8)), 0xddf2);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 151 + 77);
+    for (int length = 0; length <= 64; length++) {
+        uint32_t sum = 0;
+        for (int i = 0; i < length; i++)
+            sum += i % 2 == 0 ? (uint32_t)data[i] << 8 : data[i];
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        uint16_t ours = htons(sm_checksum(data, length));
+        cr_expect(ours == sum || (ours ^ sum) == 0xffff, "%d bytes: %x, not %x", length, ours, sum);
     }
 }

@@ -152,6 +152,17 @@ def descendants(pid):
     return found
 
 
+def switches(site):
+    """How often each thread of each process gave up its CPU by itself."""
+    found = {}
+    for pid in descendants(site.process.pid):
+        for task in os.listdir(f'/proc/{pid}/task'):
+            status = open(f'/proc/{pid}/task/{task}/status').read()
+            found[f'{comm(pid)} {task}'] = int(re.search(r'^voluntary_ctxt_switches:\t(\d+)', status,
+                                                         re.MULTILINE)[1])
+    return found
+
+
 def check_left_over(log):
     found = LEFT_OVER.search(log)
     if not found:

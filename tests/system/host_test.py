@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import Failure, Site, Skip, add_check, check, comm, descendants, expect, expect_match, main
+from harness import Failure, Site, Skip, add_check, check, comm, descendants, expect, expect_match, main, switches
 
 # Prints a number every tenth of a second; what comes shows that the site goes on.
 TICKING = 'i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
@@ -140,17 +140,6 @@ def an_idle_site_never_wakes():
                  if after[task] != before.get(task, 0)}
         expect(woken, {}, 'wake-ups in 10 s')
         site.finish(b'\n')
-
-
-def switches(site):
-    """How often each thread of each process gave up its CPU by itself."""
-    found = {}
-    for pid in descendants(site.process.pid):
-        for task in os.listdir(f'/proc/{pid}/task'):
-            status = open(f'/proc/{pid}/task/{task}/status').read()
-            found[f'{comm(pid)} {task}'] = int(re.search(r'^voluntary_ctxt_switches:\t(\d+)', status,
-                                                         re.MULTILINE)[1])
-    return found
 
 
 @check

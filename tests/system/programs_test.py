@@ -50,6 +50,9 @@ for name, words, options in [
         ('jumps to random addresses harm their program only', ['jumps'], ()),
         ('local sockets agree', ['local'], ()),
         ('local sockets agree on one CPU', ['local'], ['--cpus', '1']),
+        ('sockets of the Internet agree', ['inet'], ()),
+        ('sockets of the Internet agree on one CPU', ['inet'], ['--cpus', '1']),
+        ('sockets of the Internet agree with sm in a process of its own', ['inet'], ['--place', 'sm=user']),
         ('wild pointers in every call harm their program only', ['wild'], ())]:
     add_check(name, same_as_on_host(words, options))
 

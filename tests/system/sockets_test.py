@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+"""Network programs made by nobody who knew of Chorus: on the loopback interface, between sites, and with the host outside."""
+import hashlib
+import http.server
+import os
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+
+from harness import (CHORUS, LIVE, Site, check, expect, expect_match, long_check, main, restore_signals, scratch, shell, switches,
+                     wait_until)
+
+TIMEOUT = 30
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+@check
+def ping_reaches_this_machine_by_both_protocols():
+    result = shell('ping -c 2 -i 0.1 127.0.0.1 && ping6 -c 1 ::1 && ping -c 1 -W 1 localhost')
+    expect(result.status, 0)
+    expect(result.out.count(b' 0% packet loss'), 3, f'answers in {result.out}')
+
+
+@check
+def the_way_to_this_machine_is_one_step():
+    result = shell('traceroute -n -q 1 127.0.0.1; traceroute6 -n -q 1 ::1')
+    expect_match(r' 1  127\.0\.0\.1  [0-9.]+ ms\n', result.out)
+    expect_match(r' 1  ::1  [0-9.]+ ms\n', result.out)
+
+
+@check
+def nobody_else_is_reached_without_an_interface():
+    result = shell('ping -c 1 192.0.2.1; echo $?; nc 192.0.2.1 80 </dev/null; echo $?', options=['--net', 'none'])
+    expect(result.out.split()[-2:], [b'1', b'1'])
+    expect_match('Network is unreachable', result.err)
+
+
+@check
+def what_netcat_says_is_heard_both_ways():
+    result = shell('''echo from the server | nc -l -p 5000 >heard & 
+        for i in 1 2 3 4 5 6 7 8 9; do netstat -tln | grep -q :5000 && break; sleep 0.1; done
+        echo from the client | nc 127.0.0.1 5000; wait; cat heard''', options=['--cwd', '/tmp'])
+    expect(sorted(result.out.splitlines()), [b'from the client', b'from the server'])
+
+
+@check
+def a_page_is_served_and_fetched_a_hundred_times_at_once():
+    result = shell('''mkdir w; head -c 300000 /dev/urandom >w/page; httpd -p 127.0.0.1:8000 -h w
+        for i in 1 2 3 4 5; do
+            for j in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do wget -q -O $i.$j http://127.0.0.1:8000/page & done; wait
+        done
+        cmp w/page 1.1 && md5sum w/page *.* | cut -d" " -f1 | sort | uniq -c; wget -q -O - http://127.0.0.1:8000/none; echo $?''',
+                   options=['--cwd', '/tmp'], timeout=60)
+    lines = result.out.split()
+    expect((lines[0], lines[2]), (b'101', b'1'), f'copies that are alike, and the end of a page that is not there, in {result.out}')
+
+
+@check
+def a_shell_is_reached_by_telnet():
+    result = shell('''telnetd -p 2323 -l /bin/sh; (sleep 0.5; echo 'echo the sum is $((20 + 22))'; sleep 0.5; echo exit; sleep 0.5) | telnet 127.0.0.1 2323''')
+    expect_match('the sum is 42', result.out)
+
+
+@check
+def the_network_can_be_looked_at():
+    script = '''ifconfig lo | grep -o 'inet addr:127.0.0.1'; route -n | tail -n 2; grep -c lo: /proc/net/dev; ifconfig eth0 10.8.0.1 netmask 255.255.0.0 up; route -n | tail -n 1
+        ifconfig eth0 down; ping -c 1 10.8.0.9 2>&1 | tail -n 1; ifconfig eth7 up; echo $?'''
+    result = shell(script, options=['--net', 'user'])
+    lines = [line.split() for line in result.out.decode().splitlines()]
+    expect(lines[0], ['inet', 'addr:127.0.0.1'])
+    expect(lines[1][:4] + lines[1][-1:], ['0.0.0.0', '10.0.2.2', '0.0.0.0', 'UG', 'eth0'])
+    expect(lines[2][:3], ['10.0.2.0', '0.0.0.0', '255.255.255.0'])
+    expect(lines[3:], [['1'], '10.8.0.0 0.0.0.0 255.255.0.0 U 0 0 0 eth0'.split(), 'ping: sendto: Network is unreachable'.split(), ['1']])
+
+
+@check
+def the_death_of_sm_resets_its_connections_and_the_next_one_serves():
+    with Site('sh', options=['--name', f'sockets{os.getpid()}', '--place', 'sm=user']) as site:
+        site.process.stdin.write(b'mkfifo /tmp/f; exec 3<>/tmp/f; nc -l -p 5000 <&3 >/dev/null & sleep 0.3; (nc 127.0.0.1 5000 </tmp/f; echo ended) & sleep 0.3; echo up\n')
+        expect(site.line(), b'up\n')
+        os.kill(site.actors()['sm'], 9)
+        expect(site.line(), b'ended\n')
+        site.process.stdin.write(b'nc -l -p 5000 >/dev/null & sleep 0.3; echo again | nc 127.0.0.1 5000; ping -c 1 127.0.0.1 | grep -c " 0% packet loss"; exit\n')
+        expect(site.line(), b'1\n')
+        site.finish()
+        expect_match('the Socket Manager is gone; its connections are reset', site.result.log)
+
+
+@long_check
+def an_idle_site_with_connections_is_never_woken():
+    with Site('sh', '-c', 'nc -l -p 5000 & sleep 0.3; (sleep 99 | nc 127.0.0.1 5000) & sleep 1; ping -c 1 127.0.0.1 >/dev/null; echo up; read x; kill %1 %2') as site:
+        site.line()
+        time.sleep(8)  # what was written is written back once
+        before = switches(site)
+        time.sleep(3)
+        woken = {task: count - before.get(task, 0) for task, count in switches(site).items() if count != before.get(task, 0)}
+        expect(woken, {}, 'wake-ups in 3 s')
+        site.finish(b'\n')
+
+
+@check
+def two_sites_fetch_from_each_other_over_a_hub():
+    path = scratch('.hub')
+    hub = subprocess.Popen([CHORUS, 'hub', path], preexec_fn=restore_signals)
+    LIVE.add(hub.pid)
+    wait_until(lambda: os.path.exists(path), 'the hub')
+    serve = 'ifconfig eth0 10.9.0.1; mkdir /tmp/w; head -c 20000000 /dev/urandom >/tmp/w/big; md5sum </tmp/w/big; httpd -p 80 -h /tmp/w; echo up; read x'
+    fetch = 'ifconfig eth0 10.9.0.2; ping -c 2 -i 0.2 10.9.0.1 >&2; wget -q -O - http://10.9.0.1/big | md5sum; arp -n | grep -c 10.9.0.1'
+    with Site('sh', '-c', serve, options=['--net', f'hub:{path}']) as server:
+        sum_there = server.line()
+        expect(server.line(), b'up\n')
+        result = shell(fetch, options=['--net', f'hub:{path}'], timeout=60)
+        expect(result.out.splitlines(), [sum_there.strip(), b'1'])
+        server.finish(b'\n')
+    hub.terminate()
+    expect(hub.wait(10), 0, 'status of the hub')
+    LIVE.discard(hub.pid)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    body = os.urandom(5000000)
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *unused):
+        pass
+
+
+@check
+def the_host_is_reached_where_that_is_allowed():
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        result = shell(f'wget -q -O - http://10.0.2.2:{server.server_port}/ | md5sum; cat /etc/resolv.conf',
+                       options=['--net', 'user,loopback'])
+        expect(result.out.split()[0].decode(), hashlib.md5(Page.body).hexdigest())
+        expect_match('nameserver 10.0.2.3', result.out)
+        result = shell(f'nc -w 2 10.0.2.2 {server.server_port} </dev/null; echo $?', options=['--net', 'user'])
+        expect(result.out.split()[-1], b'1', 'the end of nc where it is not allowed')
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@check
+def a_page_served_inside_is_fetched_from_outside():
+    port = free_port()
+    serve = 'mkdir w; head -c 5000000 /dev/urandom >w/big; md5sum <w/big; httpd -p 80 -h w; echo up; read x'
+    with Site('sh', '-c', serve, options=['--cwd', '/tmp', '--net', 'user', '--forward', f'{port}:80']) as site:
+        sum_there = site.line().split()[0].decode()
+        expect(site.line(), b'up\n')
+        sums, threads = [], []
+
+        def fetch():
+            with urllib.request.urlopen(f'http://127.0.0.1:{port}/big', timeout=TIMEOUT) as answer:
+                sums.append(hashlib.md5(answer.read()).hexdigest())
+        for _ in range(8):
+            threads.append(threading.Thread(target=fetch))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        expect(sums, [sum_there] * 8)
+        site.finish(b'\n')
+
+
+main()
