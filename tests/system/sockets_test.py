@@ -13,6 +13,8 @@ from harness import (CHORUS, LIVE, Site, check, expect, expect_match, long_check
                      wait_until)
 
 TIMEOUT = 30
+# In the shell: wait until somebody listens at a port, until a file has a word.
+LISTENS = 'listens() { until netstat -tln | grep -q ":$1 "; do sleep 0.05; done; }; has() { until grep -q "$2" $1; do sleep 0.05; done; }\n'
 
 
 def free_port():
@@ -44,8 +46,8 @@ def nobody_else_is_reached_without_an_interface():
 
 @check
 def what_netcat_says_is_heard_both_ways():
-    result = shell('''echo from the server | nc -l -p 5000 >heard & 
-        for i in 1 2 3 4 5 6 7 8 9; do netstat -tln | grep -q :5000 && break; sleep 0.1; done
+    result = shell(LISTENS + '''echo from the server | nc -l -p 5000 >heard &
+        listens 5000
         echo from the client | nc 127.0.0.1 5000; wait; cat heard''', options=['--cwd', '/tmp'])
     expect(sorted(result.out.splitlines()), [b'from the client', b'from the server'])
 
@@ -64,7 +66,8 @@ def a_page_is_served_and_fetched_a_hundred_times_at_once():
 
 @check
 def a_shell_is_reached_by_telnet():
-    result = shell('''telnetd -p 2323 -l /bin/sh; (sleep 0.5; echo 'echo the sum is $((20 + 22))'; sleep 0.5; echo exit; sleep 0.5) | telnet 127.0.0.1 2323''')
+    result = shell(LISTENS + '''mkfifo in; telnetd -p 2323 -l /bin/sh; listens 2323; telnet 127.0.0.1 2323 <in >out 2>&1 &
+        exec 3>in; has out '[#$] '; echo 'echo the sum is $((20 + 22))' >&3; has out 'is 42'; echo exit >&3; wait; cat out''', options=['--cwd', '/tmp'])
     expect_match('the sum is 42', result.out)
 
 
@@ -83,11 +86,12 @@ def the_network_can_be_looked_at():
 @check
 def the_death_of_sm_resets_its_connections_and_the_next_one_serves():
     with Site('sh', options=['--name', f'sockets{os.getpid()}', '--place', 'sm=user']) as site:
-        site.process.stdin.write(b'mkfifo /tmp/f; exec 3<>/tmp/f; nc -l -p 5000 <&3 >/dev/null & sleep 0.3; (nc 127.0.0.1 5000 </tmp/f; echo ended) & sleep 0.3; echo up\n')
+        site.process.stdin.write(LISTENS.encode() + b'mkfifo /tmp/f; exec 3<>/tmp/f; nc -l -p 5000 <&3 >/dev/null & listens 5000; (nc 127.0.0.1 5000 </tmp/f; echo ended) &\n'
+                                 b'until netstat -tn | grep -q ":5000 .*ESTABLISHED"; do sleep 0.05; done; echo up\n')
         expect(site.line(), b'up\n')
         os.kill(site.actors()['sm'], 9)
         expect(site.line(), b'ended\n')
-        site.process.stdin.write(b'nc -l -p 5000 >/dev/null & sleep 0.3; echo again | nc 127.0.0.1 5000; ping -c 1 127.0.0.1 | grep -c " 0% packet loss"; exit\n')
+        site.process.stdin.write(b'nc -l -p 5000 >/dev/null & listens 5000; echo again | nc 127.0.0.1 5000; ping -c 1 127.0.0.1 | grep -c " 0% packet loss"; exit\n')
         expect(site.line(), b'1\n')
         site.finish()
         expect_match('the Socket Manager is gone; its connections are reset', site.result.log)
