@@ -132,6 +132,12 @@ static unsigned pieces_left(struct blk_request *request, struct iovec *pieces)
                        (struct device_span *)pieces, VIRTIO_SPANS_MAX, &bytes);
 }
 
+/* A driver that cannot flush counts on every write (5.2.6.2 of the specification). */
+static bool writes_through(const struct blk_request *request)
+{
+    return request->type == VIRTIO_BLK_OUT && !virtio_has(&request->blk->virtio, VIRTIO_BLK_F_FLUSH);
+}
+
 /* 0: all is transferred; else an error made negative, -EAGAIN: what is left would wait. */
 static int transfer_step(struct blk_request *request, bool may_wait)
 {
@@ -186,6 +192,8 @@ static bool request_step(struct blk_request *request, bool may_wait)
     case VIRTIO_BLK_IN:
     case VIRTIO_BLK_OUT:
         error = transfer_step(request, may_wait);
+        if (error == 0 && writes_through(request))
+            error = may_wait ? disk_image_flush(request->blk->image) : -EAGAIN;
         break;
     case VIRTIO_BLK_GET_ID:
         error = id_step(request);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fake_nucleus.h"
@@ -151,6 +152,14 @@ Test(disk_image, a_snapshot_reads_what_was_written_and_the_file_stays_as_it_was)
 
 /* ---- the device ---- */
 
+/* The host's call, counted. */
+static unsigned flushes;
+int fdatasync(int file)
+{
+    __atomic_add_fetch(&flushes, 1, __ATOMIC_SEQ_CST);
+    return (int)syscall(SYS_fdatasync, file);
+}
+
 static struct device *disk;
 static struct driver_queue queue;
 
@@ -170,6 +179,8 @@ static struct io_ring *ring_make(const struct disk_image *image)
     return made;
 }
 
+static uint64_t features = VIRTIO_F_INDIRECT_DESC | VIRTIO_BLK_F_RO | VIRTIO_BLK_F_FLUSH;
+
 static void disk_start(enum disk_image_mode mode)
 {
     fake_start();
@@ -178,7 +189,7 @@ static void disk_start(enum disk_image_mode mode)
     cr_assert_not_null(image, "%s", reason);
     ring = getenv("CHORUS_TEST_RING") != NULL ? ring_make(image) : NULL;
     disk = virtio_blk_create("disk0", &fake_services, fake_bus, fake_pool, ring, image);
-    driver_begin(disk, VIRTIO_F_INDIRECT_DESC | VIRTIO_BLK_F_RO);
+    driver_begin(disk, features);
     driver_queue_set_up(&queue, disk, 0, 128, QUEUE_MEMORY);
     driver_ready(disk);
 }
@@ -320,6 +331,30 @@ Test(disk, an_image_that_is_cut_off_under_us_is_an_error)
     cr_assert_eq(request(VIRTIO_BLK_IN, 200, 4096), VIRTIO_BLK_IOERR);
     cr_assert_eq(request(VIRTIO_BLK_IN, 98, 4 * 512), VIRTIO_BLK_IOERR);
     expect_contents(98, 2, -1);
+}
+
+static void disk_without_flush(void)
+{
+    features &= ~(uint64_t)VIRTIO_BLK_F_FLUSH;
+    disk_writable();
+}
+
+Test(disk, a_write_is_flushed_when_the_driver_asks_and_not_before)
+{
+    unsigned before = flushes;
+    cr_assert_eq(request(VIRTIO_BLK_OUT, 3, 512), VIRTIO_BLK_OK);
+    cr_assert_eq(flushes, before);
+    cr_assert_eq(request(VIRTIO_BLK_FLUSH, 0, 0), VIRTIO_BLK_OK);
+    cr_assert_eq(flushes, before + 1);
+}
+
+Test(disk, a_driver_that_cannot_flush_gets_every_write_flushed, .init = disk_without_flush)
+{
+    unsigned before = flushes;
+    cr_assert_eq(request(VIRTIO_BLK_OUT, 3, 512), VIRTIO_BLK_OK);
+    cr_assert_eq(flushes, before + 1);
+    cr_assert_eq(request(VIRTIO_BLK_IN, 3, 512), VIRTIO_BLK_OK);
+    cr_assert_eq(flushes, before + 1);
 }
 
 Test(disk, contents_are_read)
