@@ -45,6 +45,14 @@ int command_display(char **argv)
     return become("chorus-window", argv);
 }
 
+int command_show(char **argv)
+{
+    bool picture = false;
+    for (char **word = argv + 1; *word != NULL; word++)
+        picture |= strncmp(*word, "--picture", strlen("--picture")) == 0;
+    return become(picture ? "chorus-picture" : "chorus-window", argv);
+}
+
 bool window_start(char **argv)
 {
     pid_t child = fork();

@@ -19,6 +19,7 @@ int command_image(char **argv); /* image.c */
 
 int command_screenshot(char **argv); /* command_window.c */
 int command_display(char **argv);
+int command_show(char **argv);
 
 /* Start the program of a command that opens a window, beside us: it is nobody's child. False with errno: the host refuses. */
 bool window_start(char **argv);

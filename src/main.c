@@ -38,6 +38,7 @@ static const struct {
     { "hub", command_hub, "an Ethernet between sites" },
     { "screenshot", command_screenshot, "write what a running site shows to a PNG file" },
     { "display", command_display, "open a window on a running site: console, framebuffer, keyboard and mouse" },
+    { "show", command_show, "a running site live: actors, messages, CPUs, memory, faults" },
     { "image", command_image, "make a root image" },
 };
 

@@ -350,6 +350,9 @@ static const struct option_entry entries[] = {
       "Give the site a framebuffer, keyboard and mouse (/dev/fb0,\n"
       "/dev/input/event*); with --display it has them: 1024x768.",
       set_framebuffer, offsetof(struct run, options) },
+    { "show", NULL,
+      "Open a window that shows the site live; later: 'chorus show'.",
+      option_set_flag, SITE(show) },
     { "strace", NULL, "Decode every Linux call to standard error or the log.",
       option_set_flag, SITE(strace) },
     { "rewrite", "off|on|TRAPS",

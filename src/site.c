@@ -35,6 +35,7 @@
 #include "site_net.h"
 #include "site_report.h"
 #include "site_share.h"
+#include "site_show.h"
 #include "site_trace.h"
 #include "terminal.h"
 
@@ -268,10 +269,11 @@ static bool devices_start(void)
 /* Before the machine: its process must not be anybody's who can see the site's memory. It looks for us by our name. */
 static bool display_start(void)
 {
-    char *words[] = { "display", "--wait", "--name", site.options->name, NULL };
-    if (!site.options->display || window_start(words))
+    char *display[] = { "display", "--wait", "--name", site.options->name, NULL };
+    char *show[] = { "show", "--wait", "--name", site.options->name, NULL };
+    if ((!site.options->display || window_start(display)) && (!site.options->show || window_start(show)))
         return true;
-    fail("--display", strerror(errno));
+    fail("the window's program", strerror(errno));
     return false;
 }
 
@@ -332,6 +334,7 @@ int site_run(const struct site_options *options)
         return SITE_FAILED;
     }
     int status = run();
+    site_show_stop();
     site_devices_stop();
     control_close(site.control);
     hostarch_stop();

@@ -74,6 +74,7 @@ struct site_options {
     char *config_text;       /* the configuration file's; strings above may point into it */
     const char *folder;      /* where the command starts; NULL: the user's home */
     bool display;            /* the console is a window */
+    bool show;               /* a window shows the site live */
     uint16_t picture_width, picture_height; /* of the framebuffer, in pixels; 0: there is none */
 };
 

@@ -23,6 +23,7 @@
 #include "site.h"
 #include "site_load.h"
 #include "site_replace.h"
+#include "site_show.h"
 
 struct arguments {
     char **words; /* ends with NULL */
@@ -240,6 +241,7 @@ void site_actors_replaced(const struct actor *last, const struct actor *next)
 static void on_gone(const struct actor *gone, int reason, const char *words)
 {
     (void)words;
+    site_show_gone(gone, reason);
     site_replace_gone(gone, reason);
     site_load_forget(gone);
     char room[16];

@@ -26,6 +26,7 @@
 #include "site_devices.h"
 #include "site_load.h"
 #include "site_replace.h"
+#include "site_show.h"
 
 struct command {
     struct control_command *asked;
@@ -220,6 +221,15 @@ static void look(struct command *command)
     control_reply_with(control, asked->ticket, true, "here is the screen", screen_descriptor(screen));
 }
 
+/* ---- show ---- */
+
+static void show(struct command *command)
+{
+    int socket = command->asked->descriptor;
+    command->asked->descriptor = -1;
+    site_show(control, command->asked->ticket, socket);
+}
+
 /* ---- all of them ---- */
 
 static const struct {
@@ -233,6 +243,7 @@ static const struct {
     {"kill", 2, 0, kill_one, true},
     {"replace", REPLACE_ARGUMENTS, REPLACE_PATH, replace, false},
     {"screen", 1, 0, look, false},
+    {"show", 1, 0, show, false},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

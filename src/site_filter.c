@@ -29,7 +29,7 @@ static const unsigned allowed[] = {
     SYS_rmdir, SYS_getdents64, SYS_readlink, SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_recvmsg, SYS_sendmsg, SYS_getsockopt, SYS_shutdown, SYS_access,
     SYS_splice, SYS_tee, SYS_dup, SYS_sync_file_range, SYS_fadvise64, SYS_io_uring_enter /* its ring is restricted: io_ring.h */,
     /* memory */
-    SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap, SYS_brk, SYS_mlock, SYS_munlock,
+    SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap, SYS_brk, SYS_mlock, SYS_munlock, SYS_memfd_create /* chorus show */,
     /* threads and signals of its own */
     SYS_rt_sigreturn, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sigaltstack, SYS_rt_sigtimedwait, SYS_set_robust_list, SYS_rseq, SYS_prctl, SYS_arch_prctl,
     SYS_getrandom, SYS_exit, SYS_exit_group, SYS_set_tid_address, SYS_sched_setattr, SYS_sched_getattr, SYS_getrusage, SYS_prlimit64, SYS_uname,

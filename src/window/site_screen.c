@@ -60,14 +60,19 @@ static bool site_listens(const char *name)
     return fd >= 0;
 }
 
+void site_await(const char *name, int patience)
+{
+    for (; name != NULL && patience > 0 && !site_listens(name); patience -= LOOK_AGAIN)
+        usleep(LOOK_AGAIN * 1000);
+}
+
 bool site_screen_open(struct site_screen *screen, const char *command, const char *name, bool window, int patience)
 {
     struct control_client client;
     int ends[2] = { -1, -1 };
 
     *screen = (struct site_screen){ .socket = -1 };
-    for (; name != NULL && patience > 0 && !site_listens(name); patience -= LOOK_AGAIN)
-        usleep(LOOK_AGAIN * 1000);
+    site_await(name, patience);
     if (control_client_open(&client, command, name) != 0)
         return false;
     if (window && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {

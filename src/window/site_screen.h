@@ -16,6 +16,9 @@ struct site_screen {
     int socket;                         /* a window's; -1 */
 };
 
+/* Wait until a site of that name listens, `patience` ms at most. */
+void site_await(const char *name, int patience);
+
 /* Of the site of that name, NULL: the only one. False, having said why not. `patience`: so many ms may the site need to come up. */
 bool site_screen_open(struct site_screen *screen, const char *command, const char *name, bool window, int patience);
 void site_screen_close(struct site_screen *screen);

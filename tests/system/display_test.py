@@ -133,4 +133,27 @@ def the_console_is_drawn_without_a_window():
         expect(len(prompt) > 4, True, 'letters of the prompt')
 
 
+@check
+def the_live_picture_is_drawn_and_one_looks_at_a_time():
+    with Site('sh', '-c', 'while ls -l /bin >/dev/null; do :; done', options=['--name', 'live']) as site:
+        site.wait_until_up()
+        for options in ([], ['--slower', '1000', '--actor', 'pm']):
+            path = scratch('.png')
+            result = chorus('show', '--picture', path, '--name', 'live', '--after', '1', *options)
+            expect((result.status, result.err), (0, b''), 'status and standard error')
+            width, height, rows = picture(path)
+            expect((width, height), (1280, 720), 'its size')
+            colours = {row[3 * x:3 * x + 3] for row in rows[::3] for x in range(0, 1280, 3)}
+            expect(len(colours) > 30, True, f'{len(colours)} colours')
+        refused(['show', '--picture', scratch('.png'), '--name', 'live', '--after', '0'], 'number|seconds|must', 2)
+        refused(['show', '--picture', '/nowhere/x.png', '--name', 'live', '--after', '1'], 'No such file')
+
+
+@check
+def beside_a_trace_there_is_no_live_picture():
+    with Site('cat', options=['--name', 'traced', '--trace', scratch('.json')]) as site:
+        site.wait_until_up()
+        refused(['show', '--picture', scratch('.png'), '--name', 'traced'], 'writes a trace')
+
+
 main()

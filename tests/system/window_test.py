@@ -9,6 +9,7 @@ from harness import CHORUS, LIVE, Site, check, chorus, comm, end_at_once, expect
 from xserver import XServer
 
 DARK = (0x10, 0x14, 0x18)  # of the console
+PAPER, GREEN, YELLOW = (0x0e, 0x13, 0x18), (0x69, 0xd5, 0x8c), (0xff, 0xd8, 0x66)  # of the live picture
 
 
 def windows():
@@ -24,8 +25,8 @@ def is_dead(pid):
 class Shown(Site):
     """A site with a window on this X server; the window is there. It is nobody's child, and so becomes ours; it belongs to the site."""
 
-    def __init__(self, x, name, *command, options=(), colour=DARK):
-        super().__init__(*command, options=['--name', name, '--display', *options], environment=x.environment)
+    def __init__(self, x, name, *command, options=(), colour=DARK, display='--display'):
+        super().__init__(*command, options=['--name', name, display, *options], environment=x.environment)
         self.windows = []
         try:
             wait_until(windows, 'the process of the window')
@@ -55,7 +56,9 @@ def without_an_x_server_the_site_runs_and_says_so():
 
 @check
 def what_is_typed_at_the_window_is_read_at_the_console():
-    with XServer() as x, Shown(x, 'keys', 'sh', '-c', 'stty size </dev/console; read line </dev/console; echo "$line"; cat') as site:
+    script = ('while [ "$(stty size </dev/console)" = "25 80" ]; do sleep 0.02; done; '  # the window has not said how large it is
+              'stty size </dev/console; read line </dev/console; echo "$line"; cat')
+    with XServer() as x, Shown(x, 'keys', 'sh', '-c', script) as site:
         rows, columns = map(int, site.line().split())
         expect((rows > 30, columns > 80), (True, True), f'{rows} rows and {columns} columns')
         x.type('h', 'e', 'l', 'l', 'o', 'space', 'x', 'Return')
@@ -110,6 +113,20 @@ def an_x_server_that_dies_leaves_the_site():
         wait_until(lambda: not windows(), 'the end of the window')
         site.process.stdin.write(b'on and on\n')
         expect(site.line(), b'on and on\n')
+
+
+@check
+def a_site_is_shown_live_paused_and_let_go():
+    with XServer(1280, 800) as x, Shown(x, 'live', 'sh', '-c', 'while ls /bin >/dev/null; do :; done', display='--show', colour=PAPER) as site:
+        title = slice(40, 80)
+        wait_until(lambda: x.has_colour(*GREEN, 100, title), 'the word live')
+        x.type('space')
+        wait_until(lambda: not x.has_colour(*GREEN, rows=title) and x.has_colour(*YELLOW, 100, title), 'the word paused')
+        x.type('Right', 'Down', 'Tab', 'space', 'Up', 'Escape')
+        wait_until(lambda: x.has_colour(*GREEN, 100, title), 'the word live again')
+        x.type('q')
+        wait_until(lambda: not windows(), 'the end of the window')
+        expect(site.process.poll(), None, 'the exit status of the site, which runs')
 
 
 @check

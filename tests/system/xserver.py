@@ -53,10 +53,10 @@ class XServer:
         width, height, per_line, start = head[4], head[5], head[12], head[0] + 12 * head[19]
         return width, height, [data[start + y * per_line:start + y * per_line + 4 * width] for y in range(height)]
 
-    def has_colour(self, red, green, blue, least=1):
+    def has_colour(self, red, green, blue, least=1, rows=slice(None)):
         if not os.path.exists(self.folder + '/Xvfb_screen0'):
             return False  # it has only just started
-        return sum(row.count(bytes((blue, green, red))) for row in self.screen()[2]) >= least
+        return sum(row.count(bytes((blue, green, red))) for row in self.screen()[2][rows]) >= least
 
     def type(self, *names):
         """Press and release keys, by their X names: 'a', 'space', 'Return'."""
