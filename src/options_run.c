@@ -3,6 +3,7 @@
 #include "options.h"
 #include "places.h"
 #include "site.h"
+#include "time_zone.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -377,8 +378,8 @@ static const struct option_table table = {
     .notes =
         "COMMAND is looked up in the image. It gets standard input, output and error unchanged,\n"
         "runs as root in /root unless --user and --cwd say otherwise, and its environment is\n"
-        "PATH, HOME, USER, LOGNAME, SHELL, LANG=C.UTF-8, TERM as it is outside, and what --env\n"
-        "adds or replaces; nothing else comes in.\n"
+        "PATH, HOME, USER, LOGNAME, SHELL, LANG=C.UTF-8, TERM as it is outside, TZ with the rule of\n"
+        "the host's time zone if that is not UTC, and what --env adds or replaces; nothing else comes in.\n"
         "\n"
         "The exit status is COMMAND's own, or 128+n when signal n ended it; 2 when the command\n"
         "line is wrong; 125 when the site does not boot or dies; 126 when COMMAND cannot be run\n"
@@ -394,6 +395,7 @@ static const struct option_table table = {
 static bool fill_environment(struct run *run)
 {
     const char *terminal = getenv("TERM");
+    char zone[128];
     bool is_root = strcmp(run->options.user, "root") == 0;
     if (run->options.display)
         terminal = "xterm-256color";
@@ -406,7 +408,8 @@ static bool fill_environment(struct run *run)
                          environment_default(run, "LOGNAME", "root"))) &&
            environment_default(run, "SHELL", "/bin/sh") &&
            environment_default(run, "LANG", "C.UTF-8") &&
-           environment_default(run, "TERM", terminal);
+           environment_default(run, "TERM", terminal) &&
+           (!time_zone_rule(zone, sizeof zone) || environment_default(run, "TZ", zone));
 }
 
 static bool fill_defaults(struct run *run)

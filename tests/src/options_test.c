@@ -315,3 +315,45 @@ Test(options, a_disk_is_a_file_and_what_stands_behind_it)
     cr_expect_str_eq(options.disks[3].path, "e,rw");
     forget();
 }
+
+static void zone_file(const char *path, const char *head, const char *rule)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fprintf(file, "%s%0300d\n%s\n", head, 0, rule);
+    fclose(file);
+}
+
+static void expect_zone(const char *outside, const char *inside)
+{
+    setenv("TZ", outside, 1);
+    cr_assert_eq(parse("--root /dev/null"), OPTIONS_GO_ON);
+    const char *found = environment("TZ");
+    cr_expect(inside == NULL ? found == NULL : found != NULL && strcmp(found, inside) == 0, "%s becomes %s", outside, found);
+    forget();
+}
+
+Test(options, the_hosts_time_zone_comes_in_as_a_rule)
+{
+    char path[] = "/tmp/chorus-zone-XXXXXX", named[64];
+    close(mkstemp(path));
+    snprintf(named, sizeof named, ":%s", path);
+    zone_file(path, "TZif2", "CET-1CEST,M3.5.0,M10.5.0/3");
+    expect_zone(path, "CET-1CEST,M3.5.0,M10.5.0/3");
+    expect_zone(named, "CET-1CEST,M3.5.0,M10.5.0/3");
+    zone_file(path, "TZif2", "");
+    expect_zone(path, NULL);
+    zone_file(path, "TZif1", "CET-1");
+    expect_zone(path, NULL);
+    zone_file(path, "noise", "CET-1");
+    expect_zone(path, NULL);
+    zone_file(path, "TZif2", "UTC0");
+    expect_zone(path, NULL);
+    expect_zone("<+0530>-5:30", "<+0530>-5:30");
+    expect_zone("EST5EDT4 rm", NULL);
+    expect_zone("no/such/zone", NULL);
+    cr_assert_eq(parse("--root /dev/null --env TZ=UTC0"), OPTIONS_GO_ON);
+    cr_expect_str_eq(environment("TZ"), "UTC0");
+    forget();
+    unlink(path);
+}
