@@ -21,6 +21,7 @@
 #include "stack.h"
 
 #define FRAME_HEADER 14
+#define FRAME_LEAST 60u
 #define LOOPBACK_MTU 65536
 
 struct interface *interfaces[INTERFACES_MOST];
@@ -48,10 +49,13 @@ void interface_receive(struct interface *interface, const uint8_t *frame, size_t
         interface->dropped++;
         return;
     }
-    struct pbuf *data = pbuf_alloc(PBUF_RAW, (u16_t)length, PBUF_RAM);
+    /* lwIP relies on frames being as long as the shortest on a wire. */
+    size_t whole = length < FRAME_LEAST ? FRAME_LEAST : length;
+    struct pbuf *data = pbuf_alloc(PBUF_RAW, (u16_t)whole, PBUF_RAM);
     if (data == NULL)
         return;
     memcpy(data->payload, frame, length);
+    memset((uint8_t *)data->payload + length, 0, whole - length);
     interface->received++;
     interface->received_bytes += length;
     stack_used();

@@ -127,6 +127,78 @@ def without_lists_of_packages_apt_fetches_them():
     expect('by sudo: apt-get -y -q update' in machine.calls, True, f'that it is in {machine.calls}')
 
 
+class LwipMachine:
+    """fetch-lwip with a stand-in for apt-get, which fetches `archive`; self.said is what it was asked."""
+
+    def __init__(self, archive=None):
+        self.folder = scratch()
+        tools = os.path.join(self.folder, 'tools')
+        os.makedirs(tools)
+        self.calls = os.path.join(self.folder, 'calls')
+        text = f'''#!/bin/sh
+echo "$*" >>{self.calls}
+case "$*" in
+indextargets*) echo 'deb-src http://mirror bookworm main'; echo 'deb-src http://mirror bookworm contrib' ;;
+*update) grep -q '^deb-src http://mirror bookworm main$' "$(echo "$*" | sed 's/.*sourcelist=//; s/ .*//')" || exit 1 ;;
+*source*) {f'cp {archive} .' if archive else 'echo "E: no network" >&2; exit 100'} ;;
+esac
+'''
+        open(os.path.join(tools, 'apt-get'), 'w').write(text)
+        os.chmod(os.path.join(tools, 'apt-get'), 0o755)
+        for name in ('sh', 'mkdir', 'mktemp', 'realpath', 'rm', 'sort', 'grep', 'sed', 'tar', 'mv', 'cp', 'cat', 'echo', 'xz'):
+            os.symlink(shutil.which(name, path='/usr/bin:/bin'), os.path.join(tools, name))
+        self.tools = tools
+        self.lwip = os.path.join(self.folder, 'lwip')
+
+    def fetch(self, *given):
+        return subprocess.run([os.path.join(SOURCE, 'servers/sm/fetch-lwip'), self.lwip, *given], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, env={'PATH': self.tools}, preexec_fn=restore_signals)
+
+    def made(self):
+        return sorted(os.listdir(self.lwip))
+
+
+def lwip_archive(name):
+    """What the distribution's archive looks like."""
+    folder = scratch()
+    os.makedirs(os.path.join(folder, 'lwip-2/src/core'))
+    open(os.path.join(folder, 'lwip-2/src/core/tcp.c'), 'w').write('/* TCP */\n')
+    path = os.path.join(folder, name)
+    subprocess.run(['tar', '-caf', path, '-C', folder, 'lwip-2'], check=True)
+    return path
+
+
+@check
+def lwip_is_fetched_with_a_source_list_of_our_own_and_not_twice():
+    machine = LwipMachine(lwip_archive('lwip_2.orig.tar.xz'))
+    done = machine.fetch()
+    expect((done.returncode, machine.made()), (0, ['src']), f'{done.stderr}')
+    calls = open(machine.calls).read().splitlines()
+    for call in calls[1:]:
+        for option in ('Dir::Etc::sourcelist=', 'Dir::State::lists=', 'Dir::Cache='):
+            expect_match(f'{option}{machine.lwip}/', call)
+    expect(machine.fetch().returncode, 0)
+    expect(len(open(machine.calls).read().splitlines()), len(calls), 'calls of apt-get after a second time')
+
+
+@check
+def without_a_network_it_says_that_lwip_cannot_be_fetched_and_leaves_nothing():
+    machine = LwipMachine()
+    done = machine.fetch()
+    expect((done.returncode, machine.made()), (1, []))
+    expect_match('E: no network\nfetch-lwip: the source package lwip cannot be fetched', done.stderr)
+
+
+@check
+def lwip_can_be_given_and_what_is_none_is_refused():
+    machine = LwipMachine()
+    for wrong in '/nowhere', lwip_archive('x.tar') + '.cut', machine.tools:
+        done = machine.fetch(wrong)
+        expect((done.returncode, machine.made()), (1, []), f'what becomes of {wrong}')
+        expect_match('fetch-lwip: ', done.stderr)
+    expect((machine.fetch(lwip_archive('x.tar')).returncode, machine.made()), (0, ['src']))
+
+
 @check
 def a_build_that_fails_shows_its_errors_and_is_tried_again():
     machine = Machine('ninja.fails')

@@ -1,0 +1,252 @@
+/* Frames from a wire on which anybody may say anything: sound ones are answered, and none ends the stack or keeps its memory. */
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake.h"
+#include "interface.h"
+
+/* How many frames; SM_FRAMES_FUZZ in the environment says another number. */
+#define FUZZ_FRAMES 60000
+#define FRAME_MOST 1600
+
+static uint8_t sent[8][FRAME_MOST];
+static size_t sent_size[8];
+static unsigned sent_count;
+static struct interface *interface;
+
+static uint8_t *frame_room(unsigned number, size_t length)
+{
+    (void)number;
+    if (length > FRAME_MOST)
+        return NULL;
+    sent_size[sent_count % 8] = length;
+    return sent[sent_count++ % 8];
+}
+
+static void begin(void)
+{
+    fake_begin();
+    struct interface_description description = { .hardware = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500, .link_up = true, .address = { 10, 0, 0, 1 },
+                                                 .router = { 10, 0, 0, 254 }, .prefix = 24 };
+    interface = interface_add(0, &description, frame_room);
+    cr_assert_eq(sent_count, 0, "nothing is sent before somebody uses the network");
+}
+
+TestSuite(frames, .init = begin, .timeout = 120);
+
+static void arrive(const uint8_t *frame, size_t size)
+{
+    interface_receive(interface, frame, size);
+    fake_due = sm_settle();
+}
+
+/* ---- frames ---- */
+
+static const uint8_t ethernet_v4[14] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0 };
+static const uint8_t ethernet_v6[14] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd };
+static const uint8_t arp_request[42] = { 255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2,
+                                         0, 0, 0, 0, 0, 0, 10, 0, 0, 1 };
+
+static uint16_t sum_over(const uint8_t *bytes, size_t size, uint32_t sum)
+{
+    for (size_t i = 0; i < size; i++)
+        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~((sum & 0xffff) + (sum >> 16));
+}
+
+static void put16(uint8_t *to, uint16_t number)
+{
+    to[0] = (uint8_t)(number >> 8);
+    to[1] = (uint8_t)number;
+}
+
+static size_t checksum_at(uint8_t protocol)
+{
+    return protocol == IPPROTO_TCP ? 16 : protocol == IPPROTO_UDP ? 6 : 2;
+}
+
+/* Make the sums right, as far as the headers let us see where they are: so that it is not those alone that are tested. */
+static void mend(uint8_t *frame, size_t size)
+{
+    uint8_t *packet = frame + 14;
+    if (size >= 34 && packet[0] >> 4 == 4) {
+        size_t header = (packet[0] & 15) * 4u;
+        if (header < 20 || size < 14 + header)
+            return;
+        put16(packet + 10, 0);
+        put16(packet + 10, sum_over(packet, header, 0));
+        size_t at = checksum_at(packet[9]), rest = size - 14 - header;
+        if (rest < at + 2)
+            return;
+        uint32_t pseudo = packet[9] == IPPROTO_ICMP ? 0 : (uint32_t)(packet[9] + rest) + (uint16_t)~sum_over(packet + 12, 8, 0);
+        put16(packet + header + at, 0);
+        put16(packet + header + at, sum_over(packet + header, rest, pseudo));
+    } else if (size >= 54 && packet[0] >> 4 == 6) {
+        size_t at = checksum_at(packet[6]), rest = size - 54;
+        if (rest < at + 2)
+            return;
+        uint32_t pseudo = (uint32_t)(packet[6] + rest) + (uint16_t)~sum_over(packet + 8, 32, 0);
+        put16(packet + 40 + at, 0);
+        put16(packet + 40 + at, sum_over(packet + 40, rest, pseudo));
+    }
+}
+
+static size_t make_v4(uint8_t *frame, uint8_t protocol, const uint8_t *data, size_t size)
+{
+    uint8_t header[20] = { 0x45, 0, 0, 0, 0, 7, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1 };
+    put16(header + 2, (uint16_t)(20 + size));
+    memcpy(frame, ethernet_v4, 14);
+    memcpy(frame + 14, header, 20);
+    memcpy(frame + 34, data, size);
+    mend(frame, 34 + size);
+    return 34 + size;
+}
+
+static size_t make_v6(uint8_t *frame, uint8_t protocol, const uint8_t *data, size_t size)
+{
+    uint8_t header[40] = { 0x60, 0, 0, 0, 0, 0, protocol, 255, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 2,
+                           0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 1 };
+    put16(header + 4, (uint16_t)size);
+    memcpy(frame, ethernet_v6, 14);
+    memcpy(frame + 14, header, 40);
+    memcpy(frame + 54, data, size);
+    mend(frame, 54 + size);
+    return 54 + size;
+}
+
+static const uint8_t echo[16] = { 8, 0, 0, 0, 0, 1, 0, 1, 'd', 'a', 't', 'a' };
+static const uint8_t echo_v6[16] = { 128, 0, 0, 0, 0, 1, 0, 1, 'd', 'a', 't', 'a' };
+static const uint8_t solicitation[32] = { 135, 0, 0, 0, 0, 0, 0, 0, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 1, 1, 1, 2, 0, 0, 0, 0, 2 };
+static const uint8_t advertisement[48] = { 134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0,
+                                           0x20, 1, 0xd, 0xb8 };
+static const uint8_t syn[24] = { 0x30, 0x39, 0x17, 0x70, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2, 0xff, 0xff, 0, 0, 0, 0, 2, 4, 5, 0xb4 }; /* 12345 to 6000 */
+static const uint8_t datagram[16] = { 0x30, 0x39, 0x1b, 0x58, 0, 16, 0, 0, 'd', 'a', 't', 'a' };                                  /* to 7000 */
+static const uint8_t unreachable[36] = { 3, 3, 0, 0, 0, 0, 0, 0, 0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x1b, 0x58, 0x30, 0x39 };
+
+static size_t make_seed(uint8_t *frame, unsigned kind)
+{
+    switch (kind % 9) {
+    case 0: memcpy(frame, arp_request, sizeof arp_request); return sizeof arp_request;
+    case 1: return make_v4(frame, IPPROTO_ICMP, echo, sizeof echo);
+    case 2: return make_v4(frame, IPPROTO_TCP, syn, sizeof syn);
+    case 3: return make_v4(frame, IPPROTO_UDP, datagram, sizeof datagram);
+    case 4: return make_v4(frame, IPPROTO_ICMP, unreachable, sizeof unreachable);
+    case 5: return make_v6(frame, IPPROTO_ICMPV6, echo_v6, sizeof echo_v6);
+    case 6: return make_v6(frame, IPPROTO_ICMPV6, solicitation, sizeof solicitation);
+    case 7: return make_v6(frame, IPPROTO_ICMPV6, advertisement, sizeof advertisement);
+    default: return make_v6(frame, IPPROTO_TCP, syn, sizeof syn);
+    }
+}
+
+Test(frames, who_asks_for_our_address_is_told_and_an_echo_comes_back)
+{
+    uint8_t frame[FRAME_MOST];
+    arrive(arp_request, sizeof arp_request);
+    cr_assert_eq(sent_count, 1);
+    cr_assert(sent[0][21] == 2 && memcmp(sent[0] + 22, interface->netif.hwaddr, 6) == 0);
+    arrive(frame, make_seed(frame, 1));
+    cr_assert_eq(sent_count, 2);
+    cr_assert(sent[1][34] == 0 && memcmp(sent[1] + 42, "data", 4) == 0 && memcmp(sent[1], "\2\0\0\0\0\2", 6) == 0);
+}
+
+Test(frames, a_connection_from_outside_is_accepted_and_a_datagram_received)
+{
+    uint8_t frame[FRAME_MOST];
+    int64_t listener = fake_open(AF_INET, SOCK_STREAM, 0), udp = fake_open(AF_INET, SOCK_DGRAM, 0);
+    cr_assert_eq(fake_bind(listener, "0.0.0.0", 6000), 0);
+    cr_assert_eq(fake_listen(listener, 5), 0);
+    cr_assert_eq(fake_bind(udp, "0.0.0.0", 7000), 0);
+    arrive(arp_request, sizeof arp_request);
+    arrive(frame, make_seed(frame, 2));
+    cr_assert_eq(sent_count, 2);
+    cr_assert_eq(sent[1][47], 0x12, "SYN and ACK, not %x", sent[1][47]);
+    uint8_t acknowledgement[20] = { 0x30, 0x39, 0x17, 0x70, 0, 0, 0, 2, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff };
+    for (int i = 0; i < 4; i++)
+        acknowledgement[8 + i] = sent[1][38 + i];
+    for (int i = 11; i >= 8 && ++acknowledgement[i] == 0; i--)
+        ;
+    cr_assert_eq(fake_accept(listener, 1), -EAGAIN);
+    arrive(frame, make_v4(frame, IPPROTO_TCP, acknowledgement, sizeof acknowledgement));
+    cr_assert(fake_came(1));
+    cr_assert_gt(fake_accept(listener, 0), 0);
+    arrive(frame, make_seed(frame, 3));
+    cr_assert_eq(fake_receive(udp, 100, 0), 8);
+}
+
+Test(frames, half_open_connections_are_bounded_and_given_up)
+{
+    uint8_t frame[FRAME_MOST], one[sizeof syn];
+    int64_t listener = fake_open(AF_INET, SOCK_STREAM, 0), udp = fake_open(AF_INET, SOCK_DGRAM, 0);
+    cr_assert_eq(fake_bind(listener, "0.0.0.0", 6000), 0);
+    cr_assert_eq(fake_listen(listener, 5), 0);
+    arrive(arp_request, sizeof arp_request);
+    for (unsigned i = 0; i < 5000; i++) {
+        memcpy(one, syn, sizeof one);
+        put16(one, (uint16_t)(1000 + i));
+        arrive(frame, make_v4(frame, IPPROTO_TCP, one, sizeof one));
+    }
+    cr_assert_leq(sent_count, 10);
+    fake_pass(120000000000);
+    unsigned before = sent_count;
+    arrive(arp_request, sizeof arp_request);
+    arrive(frame, make_seed(frame, 2));
+    cr_assert_geq(sent_count, before + 2, "it listens again");
+    (void)udp;
+}
+
+static unsigned next(unsigned *random)
+{
+    *random = *random * 1103515245 + 12345;
+    return *random >> 12;
+}
+
+/* Mostly behind the addresses of Ethernet. */
+static void damage(uint8_t *frame, size_t size, unsigned *random)
+{
+    size_t from = next(random) % 4 == 0 ? 0 : 12, at = from + next(random) % (size - from);
+    uint8_t byte = (uint8_t)next(random);
+    frame[at] = next(random) % 3 == 0 ? 255 : byte;
+}
+
+Test(frames, malformed_frames_harm_nothing)
+{
+    const char *wish = getenv("SM_FRAMES_FUZZ");
+    unsigned long count = wish != NULL ? strtoul(wish, NULL, 10) : FUZZ_FRAMES;
+    unsigned random = wish != NULL ? (unsigned)count : 1;
+    int64_t listener = fake_open(AF_INET6, SOCK_STREAM, 0), udp = fake_open(AF_INET, SOCK_DGRAM, 0), raw = fake_open(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+    cr_assert_eq(fake_bind(listener, "::", 6000), 0);
+    cr_assert_eq(fake_listen(listener, 100), 0);
+    cr_assert_eq(fake_bind(udp, "0.0.0.0", 7000), 0);
+    cr_assert_eq(fake_connect(udp, "10.0.0.2", 12345, 0), 0);
+    for (unsigned long i = 0; i < count; i++) {
+        uint8_t frame[FRAME_MOST] = { 0 };
+        size_t size = make_seed(frame, next(&random));
+        for (unsigned changes = next(&random) % 6; changes > 0; changes--)
+            damage(frame, size, &random);
+        if (next(&random) % 4 == 0)
+            size = next(&random) % 5 == 0 ? next(&random) % FRAME_MOST : next(&random) % (size + 1);
+        if (next(&random) % 8 != 0)
+            mend(frame, size);
+        arrive(frame, size);
+        if (i % 64 == 0)
+            fake_pass(30000000);
+        if (i % 4096 == 0)
+            fake_pass(20000000000);
+        if (next(&random) % 16 == 0) {
+            int64_t end = fake_accept(listener, 0);
+            if (end > 0)
+                fake_close(end);
+            fake_receive(udp, 2000, 0);
+            fake_receive(raw, 2000, 0);
+        }
+    }
+    /* It still works. */
+    fake_pass(300000000000);
+    unsigned before = sent_count;
+    arrive(arp_request, sizeof arp_request);
+    cr_assert_eq(sent_count, before + 1);
+}
