@@ -341,16 +341,29 @@ static void hole_prepare(struct serving *serving)
         om_segment_recall(serving->om, request->key);
 }
 
+/* Zero, but for the texts of the walk at its end, which are longer than all the rest. NULL: no memory. */
+static struct serving *serving_new(struct om *om, struct om_call *call)
+{
+    struct serving *serving = malloc(sizeof *serving);
+
+    if (serving == NULL)
+        return NULL;
+    memset(serving, 0, offsetof(struct serving, walk) + offsetof(struct walk, text));
+    serving->om = om;
+    serving->call = call;
+    serving->request = call->request;
+    serving->reply = call->reply;
+    return serving;
+}
+
 void om_serve(struct om *om, struct om_call *call)
 {
-    struct serving *serving = calloc(1, sizeof *serving);
+    struct serving *serving = serving_new(om, call);
     int error = serving == NULL ? -ENOMEM : request_check(call);
 
     memset(call->reply, 0, sizeof *call->reply);
     call->reply_size = 0;
     if (error == 0) {
-        *serving = (struct serving){ .om = om, .call = call, .request = call->request,
-                                     .reply = call->reply };
         hole_prepare(serving);
         blocks_prepare(om, call->request);
         if (call->request->operation == FILE_SYNC || call->request->operation == FILE_SHUTDOWN)

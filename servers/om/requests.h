@@ -14,11 +14,11 @@ struct serving {
     struct file_reply *reply;
     struct fs *fs;
     uint32_t number;
-    struct walk walk;           /* of the first path */
     uint64_t cut_key;           /* a file whose size changes: tell the caches after the lock */
     uint64_t cut_size;
     uint64_t idle_key;          /* a disk that the last one has closed: its pages go */
     uint64_t punched_key;       /* a file that gets a hole: the same */
+    struct walk walk;           /* of the first path. Last: its texts are not zero, see serving_new */
 };
 
 /* One operation: the file system is locked (but for attach and detach). 0, or an error of Linux
