@@ -127,6 +127,7 @@ static int name_enter(struct walk *walk, const struct component *component)
     if (mount != NULL && !(component->last && (walk->flags & WALK_UNCROSSED) != 0))
         return leave(walk, FILE_AT_MOUNT, mount->node, component);
     walk->at = id;
+    walk->attributes = attributes;
     walk->rest = component->after;
     walk->rest_length = component->after_length;
     return 0;
@@ -160,12 +161,11 @@ static int walk_step(struct walk *walk, bool *ret_done)
             walk->rest = component.after;
             walk->rest_length = component.after_length;
         }
-    } else {
-        error = name_enter(walk, &component);
+        if (error == 0 && walk->outcome == FILE_DONE)
+            error = walk->fs->operations->attributes(walk->fs, walk->at, &walk->attributes);
+        return error;
     }
-    if (error == 0 && walk->outcome == FILE_DONE)
-        error = walk->fs->operations->attributes(walk->fs, walk->at, &walk->attributes);
-    return error;
+    return name_enter(walk, &component);
 }
 
 static int walk_loop(struct walk *walk)
