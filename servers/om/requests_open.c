@@ -166,8 +166,10 @@ static int node_open(struct serving *serving, const struct file_attributes *attr
         error = privilege_drop(serving, attributes);
     if (error == 0 && !made && (access & FILE_O_TRUNCATE) != 0 && S_ISREG(attributes->mode))
         error = file_truncate(serving, id);
-    if (error == 0)
-        error = node_reply(serving, id);
+    if (error == 0 && writes && !made)
+        error = node_reply(serving, id); /* it may have changed */
+    else if (error == 0)
+        attributes_reply(serving, attributes);
     if (error != 0) {
         serving->fs->operations->release(serving->fs, id);
         return error;
