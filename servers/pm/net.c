@@ -168,7 +168,7 @@ static int make(int family, int type, int protocol, uint32_t flags, uint64_t han
 int64_t net_socket_new(struct call *call, int family, int type, int protocol, uint32_t flags, struct file **ret_file)
 {
     struct net_exchange exchange = { .request.operation = SOCKET_OPEN };
-    if (family != AF_INET && family != AF_INET6)
+    if (family != AF_INET && family != AF_INET6 && family != AF_PACKET)
         return -EAFNOSUPPORT;
     for (int tries = 0; tries < 2; tries++) { /* sm may have died, and the next one is there */
         int error = net_server_find();
@@ -181,7 +181,7 @@ int64_t net_socket_new(struct call *call, int family, int type, int protocol, ui
         exchange.request.flags = call_process(call)->credentials.effective != 0 ? SOCKET_PRIVILEGED : 0;
         error = net_ask(&exchange);
         if (error == 0)
-            return make(family, type, protocol == 0 ? (type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP) : protocol, flags,
+            return make(family, type, protocol == 0 && family != AF_PACKET ? (type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP) : protocol, flags,
                         exchange.reply.handle, ret_file);
         if (error != -ECONNRESET)
             return error;

@@ -28,18 +28,22 @@ struct interface *interfaces[INTERFACES_MOST];
 
 /* ---- frames ---- */
 
+uint8_t *interface_room(struct interface *interface, size_t length)
+{
+    uint8_t *room = interface->frame_room(interface->number, length);
+    stack_used();
+    interface->dropped += room == NULL;
+    interface->sent += room != NULL;
+    interface->sent_bytes += room != NULL ? length : 0;
+    return room;
+}
+
 static err_t transmit(struct netif *netif, struct pbuf *data)
 {
-    struct interface *interface = netif->state;
-    uint8_t *room = interface->frame_room(interface->number, data->tot_len);
-    stack_used();
-    if (room == NULL) {
-        interface->dropped++;
+    uint8_t *room = interface_room(netif->state, data->tot_len);
+    if (room == NULL)
         return ERR_MEM;
-    }
     pbuf_copy_partial(data, room, data->tot_len, 0);
-    interface->sent++;
-    interface->sent_bytes += data->tot_len;
     return ERR_OK;
 }
 
@@ -59,6 +63,7 @@ void interface_receive(struct interface *interface, const uint8_t *frame, size_t
     interface->received++;
     interface->received_bytes += length;
     stack_used();
+    packet_arrived(interface, frame, length);
     if (interface->netif.input(data, &interface->netif) != ERR_OK)
         pbuf_free(data);
 }

@@ -34,6 +34,10 @@ extern struct interface *interfaces[INTERFACES_MOST]; /* of Ethernet; NULL: none
 struct interface *interface_add(unsigned number, const struct interface_description *description,
                                 uint8_t *(*frame_room)(unsigned number, size_t length));
 void interface_link(struct interface *interface, bool up);
+/* Room for a frame of a program's own; NULL: there is none. */
+uint8_t *interface_room(struct interface *interface, size_t length);
+/* packet.c: a frame that came, before lwIP has it. */
+void packet_arrived(struct interface *interface, const uint8_t *frame, size_t length);
 void interface_receive(struct interface *interface, const uint8_t *frame, size_t length);
 
 /* By name; 0 and NULL: there is none. */

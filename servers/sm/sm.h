@@ -4,7 +4,7 @@
  *   socket.c     the table of sockets, requests, who waits for what
  *   address.c    addresses of Linux and of lwIP
  *   option.c     options of sockets
- *   tcp.c, udp.c, raw.c   the kinds of sockets
+ *   tcp.c, udp.c, raw.c, packet.c   the kinds of sockets
  *   interface.c  interfaces and routes: ioctls;  text.c: /proc/net
  *   ether.c      Ethernet frames in and out
  */

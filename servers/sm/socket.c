@@ -314,8 +314,17 @@ static int client_new(struct sm_call *call)
 
 static const struct sock_kind *kind_of(const struct socket_request *request, int *protocol, int *error)
 {
+    bool is_packet = request->family == AF_PACKET;
     *protocol = request->protocol;
     *error = 0;
+    if (request->family != AF_INET && request->family != AF_INET6 && !is_packet) {
+        *error = -EAFNOSUPPORT;
+        return NULL;
+    }
+    if (is_packet) {
+        *error = request->type != SOCK_RAW && request->type != SOCK_DGRAM ? -ESOCKTNOSUPPORT : !(request->flags & SOCKET_PRIVILEGED) ? -EPERM : 0;
+        return &packet_kind;
+    }
     switch (request->type) {
     case SOCK_STREAM:
         *error = *protocol != 0 && *protocol != IPPROTO_TCP ? -EPROTONOSUPPORT : 0;
@@ -338,8 +347,6 @@ static int open_socket(struct sm_call *call)
 {
     const struct socket_request *request = call->request;
     int protocol, error;
-    if (request->family != AF_INET && request->family != AF_INET6)
-        return -EAFNOSUPPORT;
     const struct sock_kind *kind = kind_of(request, &protocol, &error);
     if (error != 0)
         return error;
@@ -441,14 +448,14 @@ static int of_socket(struct sock *sock, struct sm_call *call)
     const struct sock_kind *kind = sock->kind;
     switch (request->operation) {
     case SOCKET_CLOSE: kind->close(sock); return 0;
-    case SOCKET_BIND: return bind_socket(sock, call);
-    case SOCKET_CONNECT: return connect_socket(sock, call);
+    case SOCKET_BIND: return kind->bind_link != NULL ? kind->bind_link(sock, call) : bind_socket(sock, call);
+    case SOCKET_CONNECT: return kind->connect == NULL ? -EOPNOTSUPP : connect_socket(sock, call);
     case SOCKET_LISTEN: return kind->listen == NULL ? -EOPNOTSUPP : kind->listen(sock, request->length);
     case SOCKET_ACCEPT: return accept_socket(sock, call);
     case SOCKET_SEND: return kind->send(sock, call);
     case SOCKET_RECEIVE: return kind->receive(sock, call);
     case SOCKET_SHUTDOWN: return request->length > SHUT_RDWR ? -EINVAL : kind->shutdown(sock, (int)request->length);
-    case SOCKET_NAME: return tell_name(sock, call);
+    case SOCKET_NAME: return kind->name_link != NULL ? kind->name_link(sock, call) : tell_name(sock, call);
     case SOCKET_SET_OPTION: return option_set(sock, call);
     case SOCKET_GET_OPTION: return option_get(sock, call);
     case SOCKET_IOCTL: return socket_ioctl(sock, call);

@@ -25,6 +25,7 @@ struct received {
     ip_addr_t from;
     uint16_t port;
     struct socket_arrival arrival;
+    uint8_t link[20]; /* struct sockaddr_ll of the sender: of packet sockets */
 };
 
 struct watcher {
@@ -55,6 +56,8 @@ struct sock_kind {
     int (*receive)(struct sock *sock, struct sm_call *call);
     int (*shutdown)(struct sock *sock, int how);
     int (*name)(struct sock *sock, bool of_peer, ip_addr_t *address, uint16_t *port);
+    int (*bind_link)(struct sock *sock, struct sm_call *call); /* of those whose addresses are not IP's */
+    int (*name_link)(struct sock *sock, struct sm_call *call);
     unsigned (*events)(struct sock *sock);
     size_t (*unsent)(struct sock *sock);
     int (*set_option)(struct sock *sock, int level, int option, int number);       /* -ENOPROTOOPT: not known */
@@ -102,7 +105,7 @@ struct sock {
     uint32_t icmp_filter;
 };
 
-extern const struct sock_kind tcp_kind, udp_kind, raw_kind;
+extern const struct sock_kind tcp_kind, udp_kind, raw_kind, packet_kind;
 extern struct sock *socks; /* all of them, by all_next */
 
 /* A new one without a handle; NULL: no memory. */

@@ -1,7 +1,9 @@
 /* Frames from a wire on which anybody may say anything: sound ones are answered, and none ends the stack or keeps its memory. */
 
 #include <criterion/criterion.h>
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_packet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,6 +179,29 @@ Test(frames, a_connection_from_outside_is_accepted_and_a_datagram_received)
     cr_assert_eq(fake_receive(udp, 100, 0), 8);
 }
 
+Test(frames, a_packet_socket_sees_frames_and_sends_its_own)
+{
+    fake_unprivileged = true;
+    cr_expect_eq(fake_open(AF_PACKET, SOCK_RAW, htons(3)), -EPERM);
+    fake_unprivileged = false;
+    int64_t arp = fake_open(AF_PACKET, SOCK_DGRAM, htons(0x806)), all = fake_open(AF_PACKET, SOCK_RAW, htons(3));
+    uint8_t frame[FRAME_MOST];
+    cr_assert_eq(fake_send(all, arp_request, sizeof arp_request, 0), -ENXIO, "it is bound to no interface");
+    struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = netif_get_index(&interface->netif) };
+    struct socket_request request = { .operation = SOCKET_BIND, .handle = (uint64_t)all, .address_size = sizeof to };
+    memcpy(request.address, &to, sizeof to);
+    cr_assert_eq(fake_ask(request, NULL, 0), 0);
+    cr_assert_eq(fake_send(all, arp_request, 13, 0), -EINVAL);
+    cr_assert_eq(fake_send(all, arp_request, sizeof arp_request, 0), (int)sizeof arp_request);
+    cr_assert(sent_count == 1 && memcmp(sent[0], arp_request, sizeof arp_request) == 0);
+    arrive(arp_request, sizeof arp_request);
+    cr_assert_eq(fake_receive(arp, 2000, 0), (int)sizeof arp_request - 14);
+    cr_assert_eq(fake_receive(all, 2000, 0), (int)sizeof arp_request);
+    arrive(frame, make_seed(frame, 1));
+    cr_assert_eq(fake_receive(arp, 2000, 0), -EAGAIN);
+    cr_assert_gt(fake_receive(all, 2000, 0), 0);
+}
+
 Test(frames, half_open_connections_are_bounded_and_given_up)
 {
     uint8_t frame[FRAME_MOST], one[sizeof syn];
@@ -218,6 +243,8 @@ Test(frames, malformed_frames_harm_nothing)
     unsigned long count = wish != NULL ? strtoul(wish, NULL, 10) : FUZZ_FRAMES;
     unsigned random = wish != NULL ? (unsigned)count : 1;
     int64_t listener = fake_open(AF_INET6, SOCK_STREAM, 0), udp = fake_open(AF_INET, SOCK_DGRAM, 0), raw = fake_open(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+    int64_t packet = fake_open(AF_PACKET, SOCK_DGRAM, htons(3)); /* all protocols */
+    cr_assert_gt(packet, 0);
     cr_assert_eq(fake_bind(listener, "::", 6000), 0);
     cr_assert_eq(fake_listen(listener, 100), 0);
     cr_assert_eq(fake_bind(udp, "0.0.0.0", 7000), 0);
@@ -242,6 +269,7 @@ Test(frames, malformed_frames_harm_nothing)
                 fake_close(end);
             fake_receive(udp, 2000, 0);
             fake_receive(raw, 2000, 0);
+            fake_receive(packet, 2000, 0);
         }
     }
     /* It still works. */

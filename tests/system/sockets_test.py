@@ -84,6 +84,13 @@ def the_network_can_be_looked_at():
 
 
 @check
+def an_address_is_had_by_dhcp():
+    result = shell('arping -c 1 -I eth0 10.0.2.2 | grep -c "Received 1"; ifconfig eth0 0.0.0.0; udhcpc -i eth0 -n -q -f; ping -c 1 10.0.2.2 | grep -c " 0% packet loss"; cat /etc/resolv.conf',
+                   options=['--net', 'user'])
+    expect(result.out.decode().splitlines(), ['1', '1', 'nameserver 10.0.2.3'], f'after {result.err}')
+
+
+@check
 def the_death_of_sm_resets_its_connections_and_the_next_one_serves():
     with Site('sh', options=['--name', f'sockets{os.getpid()}', '--place', 'sm=user']) as site:
         site.process.stdin.write(LISTENS.encode() + b'mkfifo /tmp/f; exec 3<>/tmp/f; nc -l -p 5000 <&3 >/dev/null & listens 5000; (nc 127.0.0.1 5000 </tmp/f; echo ended) &\n'
