@@ -3,6 +3,7 @@
 #include "exception.h"
 
 #include "memory_short.h"
+#include "picture.h"
 #include "signals.h"
 #include "space.h"
 
@@ -14,8 +15,11 @@ static void fault(struct thread *thread, const KnTrapMsg *trap)
     info.si_addr = (void *)address;
     switch (status) {
     case K_EPROTECT: info.si_code = SEGV_ACCERR; break;
-    case K_EOFFSET:
     case K_EMAPPER:
+        if (picture_fault(thread, address))
+            return;
+        /* fall through */
+    case K_EOFFSET:
     case K_EIO:
     case K_ENOSPACE:
         info.si_signo = SIGBUS;

@@ -62,10 +62,16 @@ static int64_t pause_for_memory(struct call *call)
 
 static const struct linux_call pause_entry = { "(memory)", pause_for_memory, "", "" };
 
+void memory_again_later(struct thread *thread)
+{
+    KnTrapMsg nothing = { .kind = K_TRAP_FAULT };
+    call_begin(&thread->call, &nothing);
+    thread->call.entry = &pause_entry;
+}
+
 void memory_short(struct thread *thread)
 {
     KnTime now = time_now();
-    KnTrapMsg nothing = { .kind = K_TRAP_FAULT };
     struct process *victim = choose(thread->process);
     tries = now - last_try < 10 * PAUSE ? tries + 1 : 0;
     last_try = now;
@@ -78,6 +84,5 @@ void memory_short(struct thread *thread)
     }
     if (victim == thread->process)
         return;
-    call_begin(&thread->call, &nothing);
-    thread->call.entry = &pause_entry;
+    memory_again_later(thread);
 }

@@ -8,4 +8,7 @@
  * again when its memory has come back. */
 void memory_short(struct thread *thread);
 
+/* The thread's fault is over in a moment: it waits some ms, and the instruction is tried again. */
+void memory_again_later(struct thread *thread);
+
 #endif

@@ -12,10 +12,13 @@
 
 #include "call.h"
 #include "device.h"
+#include "memory_short.h"
+#include "process.h"
 #include "regular.h"
 #include "user.h"
 
 #define PIXEL 4u
+#define PATIENCE (2 * NANOSECONDS) /* with a driver that is gone */
 #define DOTS_PER_MM 4u /* some 100 a inch */
 
 static const struct tty_picture *picture_of(const struct file *file)
@@ -107,6 +110,25 @@ static void picture_release(struct file *file)
 {
     device_release(file);
     free(file->object);
+}
+
+/* All who draw miss the driver together; it is back within milliseconds, or it is not. */
+bool picture_fault(struct thread *thread, VmAddr address)
+{
+    static KnTime missed, last;
+    KnUniqueId mapper;
+    KnRgnStat region;
+    KnTime now = time_now();
+    if (uiBuild(&mapper, K_UISTATPORT, 0, PICTURE_MAPPER_STAMP) != K_OK ||
+        rgnStat(&thread->process->space->actor, address, &region) != K_OK || !uiEqual(&region.dataObject.ui, &mapper))
+        return false;
+    if (now - last > PATIENCE)
+        missed = now;
+    last = now;
+    if (now - missed > PATIENCE)
+        return false;
+    memory_again_later(thread);
+    return true;
 }
 
 static const struct file_operations picture_operations = {
