@@ -13,16 +13,19 @@
 #include "fake_nucleus.h"
 #include "virtio_blk.h"
 #include "virtio_console.h"
+#include "virtio_gpu.h"
+#include "virtio_input.h"
 #include "virtio_rng.h"
 #include "virtio_share.h"
 
 #define SIZE    8
 #define BUFFERS (DRIVER_MEMORY + 64 * 4096)
 
-enum { DISK, SHARE, RANDOM, CONSOLE, DEVICES };
+enum { DISK, SHARE, RANDOM, CONSOLE, GPU, MOUSE, DEVICES };
+#define LATER 0xf0 /* first bytes from here on are GPU and MOUSE: what was found before they were there keeps its meaning */
 
 static struct device *devices[DEVICES];
-static const unsigned queues[DEVICES] = { 1, 1, 1, 10 };
+static const unsigned queues[DEVICES] = { 1, 1, 1, 10, VIRTIO_GPU_QUEUES, VIRTIO_INPUT_QUEUES };
 static int wire[2], terminal[2];
 
 static void start(void)
@@ -43,6 +46,8 @@ static void start(void)
     devices[SHARE] = virtio_share_create("share0", &fake_services, fake_bus, wire[0]);
     devices[RANDOM] = virtio_rng_create("entropy0", &fake_services);
     devices[CONSOLE] = virtio_console_create("console0", &fake_services, fake_bus, fake_pool, &backing);
+    devices[GPU] = virtio_gpu_create("screen0", &fake_services, fake_bus, screen_create(fake_bus, true, &(struct screen_listener){ 0 }), 64, 64);
+    devices[MOUSE] = virtio_input_create("mouse0", &fake_services, SCREEN_MOUSE);
 }
 
 /* The input, read from the front; zeros behind its end. */
@@ -98,6 +103,8 @@ static void step(struct input *input, struct device *device, struct driver_queue
             send(wire[1], bytes, (size_t)size, MSG_DONTWAIT);
         send(terminal[1], bytes, take(input, 2), MSG_DONTWAIT);
         recv(terminal[1], bytes, sizeof bytes, MSG_DONTWAIT);
+        virtio_input_event(devices[MOUSE], (uint16_t)take(input, 1), (uint16_t)take(input, 2), (int32_t)take(input, 1));
+        virtio_input_event(devices[MOUSE], 0, 0, 0);
     }
 }
 
@@ -110,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct driver_queue queue[16];
     if (devices[DISK] == NULL)
         start();
-    unsigned which = (unsigned)take(&input, 1) % DEVICES;
+    unsigned first = (unsigned)take(&input, 1), which = first >= LATER ? GPU + first % (DEVICES - GPU) : first % GPU;
     struct device *device = devices[which];
     driver_begin(device, (take(&input, 2) << 8) | VIRTIO_F_INDIRECT_DESC);
     for (unsigned i = 0; i < queues[which]; i++) {

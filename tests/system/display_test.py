@@ -5,7 +5,7 @@ import os
 import struct
 import zlib
 
-from harness import Failure, Site, check, chorus, expect, expect_match, main, run, scratch, wait_until
+from harness import TEST_IMAGE, Failure, Site, check, chorus, expect, expect_match, main, run, scratch, wait_until
 from terminal import PROMPT, Terminal
 
 
@@ -114,6 +114,21 @@ def a_driver_that_dies_comes_back_with_the_picture():
         site.process.stdin.write(b'\n')
         expect(site.line(), b'again\n')
         wait_until(lambda: screenshot('dies', '--framebuffer')[2][63][-3:] == b'UUU', 'the new pixel')
+
+
+@check
+def a_program_that_maps_the_framebuffer_draws_on_while_its_driver_is_killed():
+    with Site('picture', '150', options=['--name', 'maps', '--root', TEST_IMAGE, '--snapshot', '--framebuffer', '320x200', '--place', 'screen=user']) as site:
+        expect(site.line(), b'320 x 200, 32 bits, red at 16, lines of 1280 bytes\n')
+        for _ in range(5):
+            os.kill(site.actors()['screen'], 9)
+            wait_until(lambda: 'screen' in site.actors(), 'another driver')
+        expect(site.line(), b'drawn\n')
+        wait_until(lambda: screenshot('maps')[2][0][:6] == b'\0\0\0\377\377\377', 'the last picture')
+        rows = screenshot('maps')[2]
+        expect((rows[0][3:], rows[199]), (b'\xff' * 957, b'\xff' * 960), 'the first and the last line')
+        site.process.stdin.write(b'\n')
+        expect(site.process.wait(20), 0, 'the exit status')
 
 
 @check
