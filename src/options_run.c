@@ -295,6 +295,10 @@ static const struct option_entry entries[] = {
       "One more disk: /dev/vdb, and /dev/vdc and on for more of them. With ro\n"
       "it can only be read, with snapshot changes are thrown away at the end.",
       set_disk, 0 },
+    { "serial", "pty|SOCKET",
+      "The console is on a pseudo-terminal, whose name is printed, or on a Unix socket\n"
+      "of that name, made and waited for; without COMMAND the shell is there, too.",
+      option_set_text, SITE(serial) },
     { "share", "DIR[:MOUNT][,ro]",
       "The host's folder DIR, inside at MOUNT (/mnt): docs/sharing.md.",
       set_share, 0 },

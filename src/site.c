@@ -34,6 +34,7 @@
 #include "site_filter.h"
 #include "site_net.h"
 #include "site_report.h"
+#include "site_serial.h"
 #include "site_share.h"
 #include "site_show.h"
 #include "site_trace.h"
@@ -49,7 +50,8 @@ static struct {
     struct control *control;
     bool zygote_lost;
     struct disk_image *disks[1 + SITE_DISKS_MOST]; /* the root first; NULL: the devices have it */
-} site = {.log_fd = STDERR_FILENO, .signals = -1};
+    int serial[2]; /* the console, where --serial has it */
+} site = {.log_fd = STDERR_FILENO, .signals = -1, .serial = {-1, -1}};
 
 static int fail(const char *what, const char *why)
 {
@@ -61,7 +63,7 @@ static int fail(const char *what, const char *why)
 
 static bool terminal_wanted(void)
 {
-    return !site.options->display && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    return !site.options->display && site.options->serial == NULL && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
 static void terminal_take(void)
@@ -240,6 +242,8 @@ bool site_stream_is_terminal(int fd)
 {
     if (site.options->display)
         return site.options->command == NULL || isatty(fd);
+    if (site.options->serial != NULL)
+        return site.options->command == NULL;
     return terminal_wanted() && isatty(fd);
 }
 
@@ -251,9 +255,9 @@ static int stream_for(int fd)
 static bool devices_start(void)
 {
     bool terminal = terminal_wanted();
-    struct terminal_size size = site.options->display ? (struct terminal_size){ .columns = 80, .rows = 25 } : terminal_size(STDIN_FILENO);
+    struct terminal_size size = site.options->display || site.options->serial != NULL ? (struct terminal_size){ .columns = 80, .rows = 25 } : terminal_size(STDIN_FILENO);
     struct site_devices_options devices = {
-        .terminal_in = terminal ? STDIN_FILENO : -1, .terminal_out = terminal ? STDOUT_FILENO : -1,
+        .terminal_in = terminal ? STDIN_FILENO : site.serial[0], .terminal_out = terminal ? STDOUT_FILENO : site.serial[1],
         .columns = size.columns, .rows = size.rows,
         .stdin_fd = stream_for(STDIN_FILENO), .stdout_fd = stream_for(STDOUT_FILENO), .stderr_fd = stream_for(STDERR_FILENO),
         .window = site.options->display, .picture_width = site.options->picture_width, .picture_height = site.options->picture_height,
@@ -320,6 +324,10 @@ int site_run(const struct site_options *options)
     }
     if (!display_start())
         return SITE_FAILED;
+    if (options->serial != NULL && !site_serial_open(options->serial, site.serial)) {
+        disks_close();
+        return SITE_FAILED;
+    }
     if (!signals_take())
         return fail("signals", strerror(errno));
     if (!site_net_prepare(&site.options->nets))
@@ -340,6 +348,7 @@ int site_run(const struct site_options *options)
     hostarch_stop();
     site_net_stop();
     site_shares_stop();
+    site_serial_close();
     terminal_give_back();
     site_trace_stop();
     site_report_left_over();

@@ -56,6 +56,7 @@ struct site_options {
     bool snapshot;           /* changes are thrown away; implied by root_is_built_in */
     struct site_disk disks[SITE_DISKS_MOST];
     unsigned disk_count;
+    const char *serial;      /* where the console is: "pty" or a socket's name; NULL: on the terminal */
     struct site_share shares[SITE_SHARES_MOST];
     unsigned share_count;
     uint64_t memory;         /* bytes of physical memory, whole pages */
