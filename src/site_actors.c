@@ -9,14 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <host/event.h>
-#include <hostarch.h>
 #include <nucleus/kcall.h>
 #include <nucleus/nucleus.h>
+#include <protocol/ether.h>
 #include <protocol/site.h>
 
 #include "places.h"
@@ -266,7 +263,7 @@ static void on_gone(const struct actor *gone, int reason, const char *words)
     }
 }
 
-/* Drivers are started where there is something to drive; the network's a little later. */
+/* Drivers are started where there is something to drive; the network's when it is asked for. */
 static bool is_wanted(unsigned server)
 {
     if (server == SERVER_NET || server == SERVER_SHARE)
@@ -274,39 +271,26 @@ static bool is_wanted(unsigned server)
     return (server != SERVER_SCREEN && server != SERVER_INPUT) || boot_options->picture_width != 0;
 }
 
-/* The network's driver is started when the first command is on its way: most do not need it, and none waits for it. */
-
-static const struct itimerspec NET_DELAY = {.it_value.tv_nsec = 60000000};
-static int net_timer = -1;
-
-static void start_net(void *unused, uint32_t events)
+/* The network's driver is started when somebody asks for it: most commands do not, and none waits for it. */
+static void on_nobody_there(const KnUniqueId *group)
 {
-    (void)unused;
-    (void)events;
-    hostarch_unwatch(net_timer);
-    close(net_timer);
-    if (!nucleus_shutting_down(NULL, NULL) && booted[SERVER_NET].actor == NULL)
-        start_one(SERVER_NET);
-}
-
-static void start_net_later(void)
-{
-    net_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (net_timer >= 0 && timerfd_settime(net_timer, 0, &NET_DELAY, NULL) == 0 && hostarch_watch(net_timer, EPOLLIN, start_net, NULL) == 0)
+    static bool started;
+    uint32_t stamp = group->uiHead & K_CUI_STAMPMAX;
+    bool is_net = uiGetType(group) == K_UISTATGROUP && stamp % 16 == ETHER_GROUP_STAMP && stamp / 16 < boot_options->nets.count;
+    if (started || !is_net || booted[SERVER_NET].actor != NULL || nucleus_shutting_down(NULL, NULL))
         return;
-    host_log(1, "net: started at once: %s", strerror(errno));
-    start_one(SERVER_NET);
+    started = true; /* what becomes of it then is on_gone's matter */
+    host_post(start_again, (void *)(uintptr_t)SERVER_NET);
 }
 
 bool site_actors_start(const struct site_options *options)
 {
     boot_options = options;
     nucleus_hooks.actor_gone = on_gone;
+    nucleus_hooks.nobody_there = on_nobody_there;
     for (unsigned i = 0; i < booted_count(); i++)
         if (is_wanted(i) && !start_one(i))
             return false;
-    if (options->nets.count > 0)
-        start_net_later();
     return true;
 }
 

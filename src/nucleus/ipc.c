@@ -134,6 +134,13 @@ struct sending {
     struct port *port;   /* everything else */
 };
 
+static int nobody_there(const KnUniqueId *group)
+{
+    if (nucleus_hooks.nobody_there != NULL)
+        nucleus_hooks.nobody_there(group);
+    return K_EUNKNOWN;
+}
+
 static int find_destination(struct sending *sending)
 {
     const KnIpcDest *dest = &sending->dest;
@@ -144,11 +151,11 @@ static int find_destination(struct sending *sending)
     if (dest->mode > K_FUNCXMODE)
         return K_EINVAL;
     struct group *group = group_by_ui(&dest->target);
-    if (group == NULL)
-        return K_EUNKNOWN;
+    if (group == NULL || group->count == 0)
+        return nobody_there(&dest->target);
     if (dest->mode == K_BROADMODE) {
         sending->group = group;
-        return group->count == 0 ? K_EUNKNOWN : K_OK;
+        return K_OK;
     }
     sending->port = group_choose(group, dest->mode, &dest->coTarget);
     return sending->port == NULL ? K_EUNKNOWN : K_OK;

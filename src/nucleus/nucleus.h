@@ -61,6 +61,8 @@ struct nucleus_hooks {
     void (*actor_fault)(struct actor *actor, struct thread *thread, const KnThreadCtx *context,
                         int trap_kind);
     void (*actor_gone)(const struct actor *actor, int reason, const char *words);
+    /* A message to a group in which nobody is; its sender gets K_EUNKNOWN. */
+    void (*nobody_there)(const KnUniqueId *group);
 };
 extern struct nucleus_hooks nucleus_hooks;
 
