@@ -24,7 +24,9 @@ def family(site):
     """The host processes of the site, by what they are; but for the short-lived ones of the command. A spare may be one of those meanwhile."""
     site.line()
     found = {'nucleus': site.process.pid, **site.actors()}
-    zygote, *others = descendants(site.process.pid)[1:]
+    below = descendants(site.process.pid)[1:]
+    found.update({'keeper': pid for pid in below if comm(pid) == 'chorus-net'})
+    zygote, *others = [pid for pid in below if pid != found.get('keeper')]
     found['zygote'] = zygote
     spares = [pid for pid in others if pid not in found.values()]
     for number, pid in enumerate(spares[:2], 1):
