@@ -303,9 +303,12 @@ void sm_start(const struct sm_host *host)
 static int client_new(struct sm_call *call)
 {
     static unsigned next;
+    /* Two workers of a client may ask at once: both get the same answer. */
     for (size_t i = 0; i < CLIENTS_MOST; i++)
-        if (clients[i].port == call->request->event_port)
-            next = (unsigned)i;
+        if (clients[i].port == call->request->event_port) {
+            call->reply->handle = clients[i].handle;
+            return 0;
+        }
     clients[next] = (typeof(*clients)){ handle_new(), call->request->event_port };
     call->reply->handle = clients[next].handle;
     next = (next + 1) % CLIENTS_MOST;
