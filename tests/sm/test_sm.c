@@ -68,6 +68,16 @@ Test(sm, requests_that_are_none_are_refused)
     cr_expect_eq(fake_open(AF_INET, SOCK_RAW, 1000), -EPROTONOSUPPORT);
 }
 
+Test(sm, who_says_twice_who_it_is_stays_the_same_client)
+{
+    int64_t ends[2];
+    make_connection(AF_INET, "127.0.0.1", ends);
+    cr_assert_eq(fake_ask((struct socket_request){ .operation = SOCKET_CLIENT, .event_port = 77 }, NULL, 0), 0);
+    cr_assert_eq(fake_receive(ends[1], 1, 30), -EAGAIN);
+    cr_assert_eq(fake_send(ends[0], "x", 1, 0), 1);
+    cr_assert(fake_came(30), "what the first one waits for is told");
+}
+
 Test(sm, who_is_nobody_binds_no_low_port_and_makes_no_packets)
 {
     fake_unprivileged = true;
