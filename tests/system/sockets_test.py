@@ -46,10 +46,10 @@ def nobody_else_is_reached_without_an_interface():
 
 @check
 def what_netcat_says_is_heard_both_ways():
-    result = shell(LISTENS + '''echo from the server | nc -l -p 5000 >heard &
-        listens 5000
-        echo from the client | nc 127.0.0.1 5000; wait; cat heard''', options=['--cwd', '/tmp'])
-    expect(sorted(result.out.splitlines()), [b'from the client', b'from the server'])
+    # Each holds its input until it has heard the other one: netcat ends when the other side does.
+    result = shell(LISTENS + '''touch heard got; (echo from the server; has heard client) | nc -l -p 5000 >heard &
+        listens 5000; (echo from the client; has got server) | nc 127.0.0.1 5000 >got; wait; cat heard got''', options=['--cwd', '/tmp'])
+    expect(result.out.splitlines(), [b'from the client', b'from the server'])
 
 
 @check
