@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """The console on a pseudo-terminal or a socket: --serial."""
+import contextlib
 import os
 import re
 import select
@@ -10,12 +11,17 @@ import time
 from harness import CHORUS, LIVE, TIMEOUT, Failure, await_no_children, check, chorus, end_at_once, expect, expect_match, main, scratch
 
 
+@contextlib.contextmanager
 def begin(where, *command):
-    """A site, and the line by which it says where its console is."""
+    """A site, and the line by which it says where its console is. It is ended, whatever fails."""
     words = [CHORUS, 'run', '--serial', where, *(['--', *command] if command else [])]
     site = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     LIVE.add(site.pid)
-    return site, site.stderr.readline().decode()
+    try:
+        yield site, site.stderr.readline().decode()
+    finally:
+        if site.pid in LIVE:
+            end_at_once(site)
 
 
 def read_until(descriptor, pattern):
@@ -32,11 +38,7 @@ def read_until(descriptor, pattern):
 
 
 def end(site, status):
-    try:
-        expect((site.wait(TIMEOUT), site.stdout.read()), (status, b''), 'status and output')
-    except Exception:
-        end_at_once(site)
-        raise
+    expect((site.wait(TIMEOUT), site.stdout.read()), (status, b''), 'status and output')
     LIVE.discard(site.pid)
     await_no_children()
 
@@ -54,46 +56,46 @@ def a_console_that_cannot_be_made_is_refused():
 
 @check
 def a_shell_on_a_pseudo_terminal():
-    site, line = begin('pty')
-    name = re.fullmatch('chorus: the console is (/dev/pts/[0-9]+)\n', line)
-    terminal = os.open(name[1], os.O_RDWR | os.O_NOCTTY)
-    os.write(terminal, b'tty; echo wel""come\n')
-    read_until(terminal, rb'/dev/hvc0\r\nwelcome\r\n')
-    os.close(terminal)  # who attaches may go, and come again
-    terminal = os.open(name[1], os.O_RDWR | os.O_NOCTTY)
-    os.write(terminal, b'sh -c \'echo run""ning; sleep 1000; echo not so\'\n')
-    read_until(terminal, rb'running\r\n')
-    os.write(terminal, b'\x03')
-    read_until(terminal, rb'chorus:~# ')
-    os.write(terminal, b'echo st""ill; exit 5\n')
-    read_until(terminal, rb'still')
-    end(site, 5)
-    os.close(terminal)
+    with begin('pty') as (site, line):
+        name = re.fullmatch('chorus: the console is (/dev/pts/[0-9]+)\n', line)
+        terminal = os.open(name[1], os.O_RDWR | os.O_NOCTTY)
+        os.write(terminal, b'tty; echo wel""come\n')
+        read_until(terminal, rb'/dev/hvc0\r\nwelcome\r\n')
+        os.close(terminal)  # who attaches may go, and come again
+        terminal = os.open(name[1], os.O_RDWR | os.O_NOCTTY)
+        os.write(terminal, b'sh -c \'echo run""ning; sleep 1000; echo not so\'\n')
+        read_until(terminal, rb'running\r\n')
+        os.write(terminal, b'\x03')
+        read_until(terminal, rb'chorus:~# ')
+        os.write(terminal, b'echo st""ill; exit 5\n')
+        read_until(terminal, rb'still')
+        end(site, 5)
+        os.close(terminal)
 
 
 @check
 def a_shell_on_a_socket():
     path = scratch('.socket')
-    site, line = begin(path)
-    expect(line, f'chorus: the site starts when somebody connects to {path}\n')
-    expect(os.stat(path).st_mode & 0o777, 0o700)
-    with socket.socket(socket.AF_UNIX) as terminal:
-        terminal.connect(path)
-        terminal.sendall(b'echo wel""come; exit 6\n')
-        read_until(terminal.fileno(), rb'welcome\r\n')
-        end(site, 6)
-    expect(os.path.exists(path), False)
+    with begin(path) as (site, line):
+        expect(line, f'chorus: the site starts when somebody connects to {path}\n')
+        expect(os.stat(path).st_mode & 0o777, 0o700)
+        with socket.socket(socket.AF_UNIX) as terminal:
+            terminal.connect(path)
+            terminal.sendall(b'echo wel""come; exit 6\n')
+            read_until(terminal.fileno(), rb'welcome\r\n')
+            end(site, 6)
+        expect(os.path.exists(path), False)
 
 
 @check
 def a_command_has_its_own_streams_and_the_console_beside_them():
-    site, line = begin('pty', 'sh', '-c', 'echo to the console >/dev/console; echo to the host; read x </dev/console; echo $x')
-    terminal = os.open(line.split()[-1], os.O_RDWR | os.O_NOCTTY)
-    read_until(terminal, rb'to the console\r\n')
-    os.write(terminal, b'from the console\n')
-    expect(site.stdout.read(), b'to the host\nfrom the console\n')
-    end(site, 0)
-    os.close(terminal)
+    with begin('pty', 'sh', '-c', 'echo to the console >/dev/console; echo to the host; read x </dev/console; echo $x') as (site, line):
+        terminal = os.open(line.split()[-1], os.O_RDWR | os.O_NOCTTY)
+        read_until(terminal, rb'to the console\r\n')
+        os.write(terminal, b'from the console\n')
+        expect(site.stdout.read(), b'to the host\nfrom the console\n')
+        end(site, 0)
+        os.close(terminal)
 
 
 main()
