@@ -121,12 +121,16 @@ bool net_options_capture(struct net_options *nets, const char *path, char *probl
 bool net_options_complete(struct net_options *nets, char *problem, size_t size)
 {
     bool user = false;
+    if (!nets->said) {
+        nets->count = 1; /* user, with the capture that may have been asked for */
+        nets->nets[0].assumed = true;
+    }
     for (unsigned i = 0; i < nets->count; i++)
         user |= nets->nets[i].kind == NET_USER;
     if (nets->forward_count > 0 && !user)
         return option_refuse(problem, size, "--forward needs --net user");
     if (nets->count == 0 && nets->nets[0].capture != NULL)
-        return option_refuse(problem, size, "--capture needs a --net before it");
+        return option_refuse(problem, size, "--capture needs a network");
     return true;
 }
 

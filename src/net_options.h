@@ -19,6 +19,7 @@ struct net_option {
     uint8_t mac[6];
     bool loopback;          /* user: the host's own loopback may be reached */
     const char *capture;    /* the file; NULL: none */
+    bool assumed;           /* nobody asked for it: without its helper there is none */
 };
 
 struct net_options {

@@ -329,7 +329,7 @@ static const struct option_entry entries[] = {
       "or all of them, each in a process of its own (user) or in the Nucleus's (supervisor).",
       set_place, SITE(placement) },
     { "net", "user|hub:SOCKET|tap:NAME|none",
-      "A network device, one for each --net; none unless said otherwise.\n"
+      "A network device, one for each --net; user unless said otherwise.\n"
       "user: to the world through the host's own sockets. hub: an Ethernet\n"
       "between sites ('chorus hub'). tap: the host's interface NAME. Details\n"
       "follow after commas: mtu=BYTES, mac=ADDRESS, and loopback: programs\n"

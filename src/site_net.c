@@ -158,6 +158,8 @@ static bool keeper_start(void)
 
 bool site_net_prepare(const struct net_options *options)
 {
+    if (options->count == 1 && options->nets[0].assumed && options->forward_count == 0 && (site.helper = place_of_tool("net-user")) == NULL)
+        return true;
     for (unsigned i = 0; i < options->count; i++)
         if (!net_prepare(options, i)) {
             site_net_stop();
