@@ -100,7 +100,7 @@ void frame_fill(struct frame *frame, uint32_t colour)
 
 /* ---- waiting ---- */
 
-/* SDL's own way to be woken by another thread is lost now and then while a window is coming up; two descriptors are waited for instead. */
+/* Two descriptors are waited for, the window's and the site's, so that no second thread has to wake SDL. */
 static int connection_of(SDL_Window *window)
 {
     SDL_SysWMinfo info;
