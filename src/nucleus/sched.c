@@ -56,7 +56,6 @@ static struct {
     int64_t serve_at;     /* and when it may be done at all: see serves_better */
     struct thread *patient; /* a server that is ready and lets others go first; NULL */
     int patient_level;      /* whose work it does: the priority of who trapped */
-    bool patient_has_more;  /* messages were queued for it meanwhile */
 } sched;
 
 static void want_deadline(int64_t at)
@@ -214,13 +213,6 @@ static bool is_patient(const struct thread *thread)
     return thread == sched.patient && nucleus_time() < patience_ends();
 }
 
-/* What was queued for it is its own until it leaves its CPU. */
-static void patience_end(struct thread *thread)
-{
-    sched.patient = NULL;
-    thread->has_more = sched.patient_has_more;
-}
-
 void sched_dequeue(struct thread *thread)
 {
     if (list_is_empty(&thread->run_link))
@@ -234,7 +226,7 @@ void sched_dequeue(struct thread *thread)
     sched.ready--;
     if (sched.patient != thread)
         return;
-    patience_end(thread); /* it does not come: it was stopped, or is dead */
+    sched.patient = NULL; /* it does not come: it was stopped, or is dead */
     if (thread->has_more)
         let_others_receive(thread);
 }
@@ -418,7 +410,7 @@ static void take(int number, struct thread *thread)
 {
     struct user_cpu *cpu = &sched.cpu[number];
     if (sched.patient == thread)
-        patience_end(thread);
+        sched.patient = NULL; /* before: what is queued for it stays its own until it leaves its CPU */
     thread_set_state(thread, THREAD_RUNNING);
     cpu->running = cpu->payer = thread;
     cpu->started = cpu->since = nucleus_time();
@@ -507,14 +499,13 @@ void sched_be_patient(struct thread *server, const struct thread *client)
         return;
     sched.patient = server;
     sched.patient_level = client->sched.priority;
-    sched.patient_has_more = false;
 }
 
 bool sched_leave_to_patient(const struct actor *server)
 {
     bool is = sched.patient != NULL && sched.patient->actor == server;
     if (is)
-        sched.patient_has_more = true;
+        sched.patient->has_more = true;
     return is;
 }
 
@@ -584,6 +575,8 @@ struct thread *sched_pass(struct thread *from)
     to->cpu = from->cpu;
     if (to->slice_left <= 0)
         to->slice_left = to->sched.slice;
+    if (from->has_more)
+        let_others_receive(from);
     nucleus_counters.passes++;
     if (nucleus_hooks.passed != NULL)
         nucleus_hooks.passed(to->cpu, to);

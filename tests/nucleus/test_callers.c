@@ -296,3 +296,36 @@ Test(callers2, a_patient_server_that_is_stopped_is_not_waited_for)
     thread_start(patient, STOPPED_BY_THREADSTOP);
     settle();
 }
+
+/* A supervisor actor that serves by a message handler. */
+static KnUniqueId lender_new(void)
+{
+    struct actor *actor = actor_new(K_SUPACTOR);
+    struct thread *lender = thread_new_with(actor, K_SCHED_RR, K_PRIO_SERVER);
+    int li;
+    KnUniqueId service = port_new(actor, &li);
+    KnHandlerBlock block = { .bodyRoom = 0 };
+    uint64_t at = (room(actor, 3 * PAGE_SIZE) + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
+    cr_assert_eq(vm_copy_out(NULL, actor, at, &block, sizeof block), K_OK);
+    cr_assert_eq(DO(lender, svMsgHandler, 0, (uint64_t)li, 0x1234560, 0, 0), K_OK);
+    DO(lender, svHandlerWait, at);
+    cr_assert(waits(lender));
+    return service;
+}
+
+Test(callers2, what_was_kept_for_a_server_that_passes_its_cpu_on_goes_to_another)
+{
+    KnUniqueId service = lender_new();
+    two_callers();
+    struct thread *first = both_answered(), *second = programs[first == programs[0]], *other = second_worker();
+    trap_by(first, 39, arguments);
+    cr_assert(runs(second));
+    trap_by(second, 39, arguments);
+    struct thread *worker = worker_that_runs(other), *idle = worker == handler ? other : handler;
+    struct actor *actor = worker->actor;
+    size_t passes = nucleus_counters.passes;
+    DO(worker, ipcCall, message(actor, 0, NULL, 0, 0), 0, dest_to(actor, &service, K_PORTMODE), message(actor, 0, NULL, 0, 0), (uint64_t)K_FOREVER);
+    cr_assert_eq(nucleus_counters.passes, passes + 1);
+    cr_assert(waits(worker));
+    cr_assert_eq(idle->state, THREAD_READY, "it serves the second trap as soon as there is a CPU");
+}
