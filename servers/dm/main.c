@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include <dki/dki.h>
 #include <server/client.h>
+#include <server/core.h>
 #include <server/server.h>
 
 #include "channel.h"
@@ -32,7 +32,7 @@ static bool attention = true;           /* the pump should look at the channels 
 static struct {
     bool readable, writable, drainable; /* worth asking the driver: cleared before, set again by events */
 } hint[CHANNELS];
-static int timer = -1;
+static struct server_alarm alarm_clock = { .timer = -1, .armed = INT64_MAX };
 static uint64_t connections;            /* to a driver, the number of the present one: the cookie of its watch */
 static bool driver_gone;                /* it has died, though no call has told yet */
 
@@ -48,31 +48,7 @@ static uint8_t incoming[CHANNEL_SIZE];
 
 static bool host_send(uint64_t port, const struct tty_event *event)
 {
-    KnIpcDest to = { .mode = K_PORTMODE };
-    KnMsgDesc message = { .annexAddr = (void *)event };
-
-    memcpy(&to.target, &port, sizeof to.target);
-    return ipcSend(&message, server_port(), &to) != K_EFULL;
-}
-
-static int64_t host_now(void)
-{
-    KnTime now = 0;
-
-    sysTime(&now);
-    return now;
-}
-
-static void host_random(void *bytes, size_t length)
-{
-    for (size_t done = 0; done < length;) {
-        ssize_t some = getrandom((char *)bytes + done, length - done, 0);
-        if (some <= 0) {
-            fprintf(stderr, "dm: no random numbers\n");
-            abort();                    /* better than numbers that are none */
-        }
-        done += (size_t)some;
-    }
+    return server_notify(port, event);
 }
 
 static void host_attend(unsigned number)
@@ -91,20 +67,13 @@ static void host_picture_use(bool use)
     ipcSend(&(KnMsgDesc){ .annexAddr = &message }, server_port(), &to);
 }
 
-static const struct dm_host host = { .send = host_send, .now = host_now, .random = host_random,
+static const struct dm_host host = { .send = host_send, .now = server_now, .random = server_random,
                                      .attend = host_attend, .picture_use = host_picture_use };
 
 /* With the lock: tell who waits, and come back when time has something to say. */
 static void settle(void)
 {
-    static int64_t armed = INT64_MAX;
-    int64_t next = dm_settle();
-
-    if (next == armed)
-        return;
-    armed = next;
-    int64_t delay = next == INT64_MAX ? 0 : next - host_now();
-    timerSet(timer, next != INT64_MAX && delay <= 0 ? 1 : delay, 0, NULL);
+    server_alarm_set(&alarm_clock, dm_settle());
 }
 
 /* ---- the pump ---- */
@@ -383,12 +352,12 @@ static int start(void)
     uint32_t epoch;
     pthread_t thread;
 
-    host_random(&epoch, sizeof epoch);
+    server_random(&epoch, sizeof epoch);
     dm_start(&host, epoch);
     picture_look();
-    timer = timerCreate(server_port(), 0);
-    if (timer < 0)
-        return timer;
+    alarm_clock.timer = timerCreate(server_port(), 0);
+    if (alarm_clock.timer < 0)
+        return alarm_clock.timer;
     if (pthread_create(&thread, NULL, pump_thread, NULL) != 0)
         return K_ENOMEM;
     pthread_detach(thread);

@@ -2,11 +2,9 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include <server/core.h>
 #include <server/server.h>
 
 #include "ether.h"
@@ -14,38 +12,16 @@
 #include "sm.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int timer = -1;
+static struct server_alarm alarm_clock = { .timer = -1, .armed = INT64_MAX };
 
 /* ---- what the core needs ---- */
 
 static bool host_send(uint64_t port, const struct socket_event *event)
 {
-    KnIpcDest to = { .mode = K_PORTMODE };
-    KnMsgDesc message = { .annexAddr = (void *)event };
-    memcpy(&to.target, &port, sizeof to.target);
-    return ipcSend(&message, server_port(), &to) != K_EFULL;
+    return server_notify(port, event);
 }
 
-static int64_t host_now(void)
-{
-    KnTime now = 0;
-    sysTime(&now);
-    return now;
-}
-
-static void host_random(void *bytes, size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t some = getrandom((char *)bytes + done, size - done, 0);
-        if (some <= 0) {
-            fprintf(stderr, "sm: no random numbers\n");
-            abort(); /* better than numbers that are none */
-        }
-        done += (size_t)some;
-    }
-}
-
-static const struct sm_host host = { .send = host_send, .now = host_now, .random = host_random };
+static const struct sm_host host = { .send = host_send, .now = server_now, .random = server_random };
 
 /* ---- the lock ---- */
 
@@ -56,14 +32,9 @@ void sm_lock(void)
 
 void sm_unlock(void)
 {
-    static int64_t armed = INT64_MAX;
     int64_t next = sm_settle();
     ether_flush();
-    if (next != armed) {
-        armed = next;
-        int64_t delay = next == INT64_MAX ? 0 : next - host_now();
-        timerSet(timer, next != INT64_MAX && delay <= 0 ? 1 : delay, 0, NULL);
-    }
+    server_alarm_set(&alarm_clock, next);
     pthread_mutex_unlock(&lock);
 }
 
@@ -108,9 +79,9 @@ static void serve(struct server_request *request)
 
 static int start(void)
 {
-    timer = timerCreate(server_port(), 0);
-    if (timer < 0)
-        return timer;
+    alarm_clock.timer = timerCreate(server_port(), 0);
+    if (alarm_clock.timer < 0)
+        return alarm_clock.timer;
     sm_start(&host);
     return K_OK;
 }
