@@ -9,17 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../options.h"
 #include "../site.h"
 #include "console_view.h"
 #include "frame.h"
 #include "keys.h"
 #include "programs.h"
 #include "site_screen.h"
+#include "wish.h"
 
 #define COMMAND     "chorus display"
 #define FRAME_TIME  16          /* ms */
-#define PATIENCE    20000       /* ms that a site which is being started may need */
 #define WIDTH       1024
 #define HEIGHT      768
 #define BORDER      0x101418u
@@ -27,25 +26,13 @@
 #define WHEEL_LINES 3
 #define PRINT_MOST  (1u << 20)  /* bytes between two drawings */
 
-struct wish {
-    const char *site;
-    bool wait;
-};
-
-#define FIELD(field) offsetof(struct wish, field)
-
-static const struct option_entry entries[] = {
-    { "name", "NAME", "The site; needed when several are running.", option_set_text, FIELD(site) },
-    { "wait", NULL, "Wait until the site is there.", option_set_flag, FIELD(wait) },
-    { 0 },
-};
 static const struct option_table table = {
     .command = COMMAND,
     .usage = "[OPTION...]",
     .summary = "Open a window on a running site: its console, or its framebuffer while that is used.",
     .notes = "Shift+PageUp and the wheel look back, Ctrl+Shift+V inserts what was copied,\n"
              "Ctrl+Alt+F changes between console and framebuffer. The site does not depend on it.",
-    .entries = entries,
+    .entries = wish_entries,
 };
 
 static struct {
@@ -372,7 +359,7 @@ int program_display(char **argv)
 
     if (verdict != OPTIONS_GO_ON)
         return verdict == OPTIONS_HELPED ? 0 : SITE_MISUSED;
-    if (!site_screen_open(&self.screen, COMMAND, wish.site, true, wish.wait ? PATIENCE : 0))
+    if (!site_screen_open(&self.screen, COMMAND, wish.site, true, wish_patience(&wish)))
         return 1;
     self.answer_from = wish.wait ? 0 : self.screen.share->console_head;
     int status = window_open() ? run() : 1;

@@ -3,30 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../options.h"
 #include "../site.h"
 #include "frame.h"
 #include "programs.h"
 #include "show_look.h"
+#include "wish.h"
 
 #define COMMAND    "chorus show"
 #define FRAME_TIME 33           /* ms */
-#define PATIENCE   20000
 #define WIDTH      1280
 #define HEIGHT     720
 
-struct wish {
-    const char *site;
-    bool wait;
-};
-
-#define FIELD(field) offsetof(struct wish, field)
-
-static const struct option_entry entries[] = {
-    { "name", "NAME", "The site; needed when several are running.", option_set_text, FIELD(site) },
-    { "wait", NULL, "Wait until the site is there.", option_set_flag, FIELD(wait) },
-    { 0 },
-};
 static const struct option_table table = {
     .command = COMMAND,
     .usage = "[OPTION...]",
@@ -34,7 +21,7 @@ static const struct option_table table = {
     .notes = "Space stops and goes on, Right goes to the next message, Down and Up make it slower and\n"
              "faster, Tab or the mouse picks an actor out, Escape lets go of it, Q ends.\n"
              "'chorus show --picture FILE.png [--after SECONDS]' writes one picture instead.",
-    .entries = entries,
+    .entries = wish_entries,
 };
 
 static struct show_look look;
@@ -114,7 +101,7 @@ int program_show(char **argv)
 
     if (verdict != OPTIONS_GO_ON)
         return verdict == OPTIONS_HELPED ? 0 : SITE_MISUSED;
-    if (!show_look_open(&look, COMMAND, wish.site, wish.wait ? PATIENCE : 0))
+    if (!show_look_open(&look, COMMAND, wish.site, wish_patience(&wish)))
         return 1;
     bool good = frame_open(&frame, COMMAND, "Chorus, live", WIDTH, HEIGHT, true) && resize();
     if (good)
