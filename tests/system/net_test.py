@@ -155,6 +155,12 @@ def pcap(path):
 
 # Options
 
+def refused(words, status, why):
+    result = chorus('run', *words, '--', 'true')
+    expect(result.status, status, f'status of {words}')
+    expect_match(why, result.err)
+
+
 @check
 def what_makes_no_sense_is_refused():
     for words, why in {('--net', 'ether'): 'must begin with user',
@@ -168,9 +174,7 @@ def what_makes_no_sense_is_refused():
                        ('--net', 'user', '--forward', '80'): 'HOSTPORT:PORT',
                        ('--net', 'user', '--forward', '0:80'): 'HOSTPORT:PORT',
                        ('--net', 'user', '--forward', 'tcp:host:1:80'): 'HOSTPORT:PORT'}.items():
-        result = chorus('run', *words, '--', 'true')
-        expect(result.status, 2, f'status of {words}')
-        expect_match(why, result.err)
+        refused(words, 2, why)
 
 
 @check
@@ -181,9 +185,7 @@ def what_the_host_refuses_is_said_and_nothing_is_left():
                        ('--net', 'hub:' + CHORUS): 'socket|exists|refused|denied',
                        ('--net', 'tap:chorus-none'): r'tap:chorus-none: ',
                        ('--net', 'user', '--capture', '/no/such/file'): 'No such file'}.items():
-        result = chorus('run', *words, '--', 'true')
-        expect(result.status, 125, f'status of {words}')
-        expect_match(why, result.err)
+        refused(words, 125, why)
 
 
 @check
