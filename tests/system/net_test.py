@@ -368,6 +368,7 @@ def a_driver_is_replaced_under_traffic_and_no_frame_is_lost():
         b.framer(0, 'echo')
         b.says('framer: echo on hub')
         a.framer(0, 'ask', B, 100000 if LONG else 12000, 1500, 20, PATIENT)
+        wait_until(lambda: 'net' in a.actors(), 'the driver, which comes when it is asked for')
         for i in range(12):
             chorus('replace', 'net', NET, '--site', 'ab'[i % 2], '--place', ['user', 'supervisor'][i // 2 % 2]).good()
         expect_match(' 0 sent again, 0 bad', a.says('framer: .* there and back.*', 60))
