@@ -44,7 +44,7 @@ enum socket_operation {
     SOCKET_NAME,            /* handle, flags SOCKET_OF_PEER -> address. -ENOTCONN */
     SOCKET_SET_OPTION,      /* handle, level, option, body: the value. -ENOPROTOOPT, -EINVAL, ... */
     SOCKET_GET_OPTION,      /* handle, level, option, length: room -> body: the value */
-    SOCKET_IOCTL,           /* handle, command, body: the structure that the process gave -> body: what it becomes. -ENOTTY: not known. SIOCGIFCONF's
+    SOCKET_IOCTL,           /* handle (the client: of no socket), command, body: the structure that the process gave -> body: what it becomes. -ENOTTY: not known. SIOCGIFCONF's
                              * body is the array of struct ifreq, as many as there are */
     SOCKET_WATCH,           /* handle, events -> events that hold now (POLLERR and POLLHUP always are among those that are asked for). When none does, and SOCKET_NOTIFY
                              * is set: SOCKET_EVENT_READY follows once. `wakes` counts what has happened to the socket, for edges. Never -EAGAIN */

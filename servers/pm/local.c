@@ -5,6 +5,7 @@
 #include <asm/ioctls.h>
 
 #include "call.h"
+#include "net.h"
 #include "polling.h"
 #include "process.h"
 
@@ -349,7 +350,7 @@ static int64_t local_ioctl(struct call *call, struct file *file, uint32_t comman
     else if (command == TIOCOUTQ)
         number = local->peer != NULL && !local_is_datagram(local) ? (int32_t)local->peer->queued : 0;
     else
-        return -ENOTTY;
+        return net_ioctl_elsewhere(call, command, argument); /* if_nametoindex asks on any socket */
     return copy_out(call, argument, &number, sizeof number);
 }
 

@@ -110,11 +110,10 @@ int net_ask(struct net_exchange *exchange)
 
 int net_ask_of(struct call *call, struct file *file, uint32_t operation, struct net_exchange *exchange)
 {
-    const struct net_socket *net = net_of(file);
-    if (net->era != era)
+    if (file != NULL && net_of(file)->era != era)
         return -ECONNRESET;
     exchange->request.operation = operation;
-    exchange->request.handle = net->handle;
+    exchange->request.handle = file != NULL ? net_of(file)->handle : client;
     if (call != NULL && call_process(call)->credentials.effective != 0)
         exchange->request.flags |= SOCKET_PRIVILEGED;
     int status = net_ask(exchange);
@@ -165,10 +164,16 @@ static int make(int family, int type, int protocol, uint32_t flags, uint64_t han
     return 0;
 }
 
+static int protocol_of(int family, int type, int protocol)
+{
+    bool is_chosen = protocol != 0 || (family != AF_INET && family != AF_INET6);
+    return is_chosen ? protocol : type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+}
+
 int64_t net_socket_new(struct call *call, int family, int type, int protocol, uint32_t flags, struct file **ret_file)
 {
     struct net_exchange exchange = { .request.operation = SOCKET_OPEN };
-    if (family != AF_INET && family != AF_INET6 && family != AF_PACKET)
+    if (family != AF_INET && family != AF_INET6 && family != AF_PACKET && family != AF_NETLINK)
         return -EAFNOSUPPORT;
     for (int tries = 0; tries < 2; tries++) { /* sm may have died, and the next one is there */
         int error = net_server_find();
@@ -181,8 +186,7 @@ int64_t net_socket_new(struct call *call, int family, int type, int protocol, ui
         exchange.request.flags = call_process(call)->credentials.effective != 0 ? SOCKET_PRIVILEGED : 0;
         error = net_ask(&exchange);
         if (error == 0)
-            return make(family, type, protocol == 0 && family != AF_PACKET ? (type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP) : protocol, flags,
-                        exchange.reply.handle, ret_file);
+            return make(family, type, protocol_of(family, type, protocol), flags, exchange.reply.handle, ret_file);
         if (error != -ECONNRESET)
             return error;
     }

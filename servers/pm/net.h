@@ -26,13 +26,15 @@ struct net_exchange {
     uint32_t body_room, body_size;
 };
 int net_ask(struct net_exchange *exchange);
-/* The same for a socket: its handle and the process's rights are filled in. */
+/* The same for a socket: its handle and the process's rights are filled in. NULL: for none, as the client. */
 int net_ask_of(struct call *call, struct file *file, uint32_t operation, struct net_exchange *exchange);
 /* A client of sm's: waits for it for some seconds if it has not been there yet. -EAFNOSUPPORT. */
 int net_server_find(void);
 
 /* net_control.c */
 int64_t net_ioctl(struct call *call, struct file *file, uint32_t command, uint64_t argument);
+/* The same on a socket that is not sm's: what is asked about interfaces and routes. */
+int64_t net_ioctl_elsewhere(struct call *call, uint32_t command, uint64_t argument);
 /* The text of a file of /proc/net. */
 int net_print(enum socket_text text, FILE *out);
 

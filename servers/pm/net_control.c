@@ -59,6 +59,11 @@ static int64_t pass(struct call *call, struct file *file, uint32_t command, uint
     return error != 0 ? error : copy_out(call, argument, bytes, exchange.body_size);
 }
 
+static bool is_of_interface(uint32_t command)
+{
+    return command >= SIOCGIFNAME && command <= SIOCGIFMAP + 0x10;
+}
+
 int64_t net_ioctl(struct call *call, struct file *file, uint32_t command, uint64_t argument)
 {
     switch (command) {
@@ -71,8 +76,15 @@ int64_t net_ioctl(struct call *call, struct file *file, uint32_t command, uint64
     case SIOCGSTAMP_OLD: return -ENOENT;
     default: break;
     }
-    bool is_of_interface = command >= SIOCGIFNAME && command <= SIOCGIFMAP + 0x10;
-    return is_of_interface ? pass(call, file, command, argument, sizeof(struct ifreq), sizeof(struct ifreq)) : -ENOTTY;
+    return is_of_interface(command) ? pass(call, file, command, argument, sizeof(struct ifreq), sizeof(struct ifreq)) : -ENOTTY;
+}
+
+int64_t net_ioctl_elsewhere(struct call *call, uint32_t command, uint64_t argument)
+{
+    bool is_ours = is_of_interface(command) || command == SIOCGIFCONF || command == SIOCADDRT || command == SIOCDELRT;
+    if (!is_ours)
+        return -ENOTTY;
+    return net_server_find() != 0 ? -ENODEV : net_ioctl(call, NULL, command, argument);
 }
 
 int net_print(enum socket_text text, FILE *out)

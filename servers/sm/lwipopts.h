@@ -55,6 +55,8 @@
 #define LWIP_IPV6_AUTOCONFIG 1
 #define LWIP_IPV6_DHCP6 0
 #define LWIP_IPV6_FRAG 1
+#define LWIP_IPV6_NUM_ADDRESSES 8 /* of an interface, its own of the link among them */
+#define LWIP_IPV6_ADDRESS_LIFETIMES 1
 #define LWIP_IPV6_REASS 1
 #define LWIP_ND6_QUEUEING 1
 #define LWIP_ND6_NUM_NEIGHBORS 64
@@ -108,6 +110,15 @@ int unreachable_look_v4(struct pbuf *packet, struct netif *netif);
 int unreachable_look_v6(struct pbuf *packet, struct netif *netif);
 #define LWIP_HOOK_IP4_INPUT(packet, netif) unreachable_look_v4(packet, netif)
 #define LWIP_HOOK_IP6_INPUT(packet, netif) unreachable_look_v6(packet, netif)
+/* Where a packet goes: route.c. */
+struct netif *route_hook_v4(const void *to);
+struct netif *route_hook_v6(const void *to);
+const void *route_hook_router_v4(struct netif *netif, const void *to);
+const void *route_hook_router_v6(struct netif *netif, const void *to);
+#define LWIP_HOOK_IP4_ROUTE_SRC(from, to) route_hook_v4(to)
+#define LWIP_HOOK_IP6_ROUTE(from, to) route_hook_v6(to)
+#define LWIP_HOOK_ETHARP_GET_GW(netif, to) route_hook_router_v4(netif, to)
+#define LWIP_HOOK_ND6_GET_GW(netif, to) route_hook_router_v6(netif, to)
 uint16_t sm_checksum(const void *data, int length);
 
 #endif

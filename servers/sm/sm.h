@@ -5,7 +5,8 @@
  *   address.c    addresses of Linux and of lwIP
  *   option.c     options of sockets
  *   tcp.c, udp.c, raw.c, packet.c   the kinds of sockets
- *   interface.c  interfaces and routes: ioctls;  text.c: /proc/net
+ *   netlink.c    sockets of AF_NETLINK;  rtnetlink.c: what is asked and changed by them
+ *   interface.c  interfaces;  interface_control.c: ioctls;  route.c: routes;  text.c: /proc/net
  *   ether.c      Ethernet frames in and out
  */
 #ifndef SM_SM_H

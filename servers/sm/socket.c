@@ -4,6 +4,7 @@
 
 #include <asm/ioctls.h>
 #include <errno.h>
+#include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -320,6 +321,11 @@ static const struct sock_kind *kind_of(const struct socket_request *request, int
     bool is_packet = request->family == AF_PACKET;
     *protocol = request->protocol;
     *error = 0;
+    if (request->family == AF_NETLINK) {
+        bool is_kind = request->type == SOCK_RAW || request->type == SOCK_DGRAM;
+        *error = !is_kind ? -ESOCKTNOSUPPORT : *protocol != NETLINK_ROUTE ? -EPROTONOSUPPORT : 0;
+        return &netlink_kind;
+    }
     if (request->family != AF_INET && request->family != AF_INET6 && !is_packet) {
         *error = -EAFNOSUPPORT;
         return NULL;
@@ -452,7 +458,10 @@ static int of_socket(struct sock *sock, struct sm_call *call)
     switch (request->operation) {
     case SOCKET_CLOSE: kind->close(sock); return 0;
     case SOCKET_BIND: return kind->bind_link != NULL ? kind->bind_link(sock, call) : bind_socket(sock, call);
-    case SOCKET_CONNECT: return kind->connect == NULL ? -EOPNOTSUPP : connect_socket(sock, call);
+    case SOCKET_CONNECT:
+        if (kind->connect_link != NULL)
+            return kind->connect_link(sock, call);
+        return kind->connect == NULL ? -EOPNOTSUPP : connect_socket(sock, call);
     case SOCKET_LISTEN: return kind->listen == NULL ? -EOPNOTSUPP : kind->listen(sock, request->length);
     case SOCKET_ACCEPT: return accept_socket(sock, call);
     case SOCKET_SEND: return kind->send(sock, call);
@@ -485,6 +494,8 @@ static int dispatch(struct sm_call *call)
     if (request->operation < SOCKET_CLIENT || request->operation > SOCKET_TEXT)
         return -ENOSYS;
     struct sock *sock = find(request->handle);
+    if (sock == NULL && request->operation == SOCKET_IOCTL && port_of(request->handle) != 0)
+        return interface_ioctl(call);
     if (sock == NULL)
         return -EBADF;
     int status = of_socket(sock, call);

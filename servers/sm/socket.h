@@ -25,7 +25,7 @@ struct received {
     ip_addr_t from;
     uint16_t port;
     struct socket_arrival arrival;
-    uint8_t link[20]; /* struct sockaddr_ll of the sender: of packet sockets */
+    uint8_t link[20]; /* struct sockaddr_ll or sockaddr_nl of the sender: of packet and netlink sockets */
 };
 
 struct watcher {
@@ -57,6 +57,7 @@ struct sock_kind {
     int (*shutdown)(struct sock *sock, int how);
     int (*name)(struct sock *sock, bool of_peer, ip_addr_t *address, uint16_t *port);
     int (*bind_link)(struct sock *sock, struct sm_call *call); /* of those whose addresses are not IP's */
+    int (*connect_link)(struct sock *sock, struct sm_call *call);
     int (*name_link)(struct sock *sock, struct sm_call *call);
     unsigned (*events)(struct sock *sock);
     size_t (*unsent)(struct sock *sock);
@@ -103,9 +104,13 @@ struct sock {
     uint32_t device;   /* number of the interface; 0: any */
     uint16_t ping_id;  /* of a ping socket: raw.c */
     uint32_t icmp_filter;
+
+    /* Of netlink: netlink.c. */
+    uint32_t netlink_port, netlink_groups; /* 0: it has no name yet */
+    bool netlink_cap_ack;
 };
 
-extern const struct sock_kind tcp_kind, udp_kind, raw_kind, packet_kind;
+extern const struct sock_kind tcp_kind, udp_kind, raw_kind, packet_kind, netlink_kind;
 extern struct sock *socks; /* all of them, by all_next */
 
 /* A new one without a handle; NULL: no memory. */
@@ -139,7 +144,7 @@ void address_to_here(ip_addr_t *address);
 int option_set(struct sock *sock, struct sm_call *call);
 int option_get(struct sock *sock, struct sm_call *call);
 
-/* interface.c, text.c */
+/* interface_control.c, text.c */
 int interface_ioctl(struct sm_call *call);
 int text_print(struct sm_call *call);
 

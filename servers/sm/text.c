@@ -1,6 +1,7 @@
 /* The files of /proc/net, as Linux prints them. */
 
 #include <errno.h>
+#include <linux/route.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,16 +13,16 @@
 #include <lwip/udp.h>
 
 #include "interface.h"
+#include "route.h"
 #include "socket.h"
 
 /* ---- interfaces and routes ---- */
 
 static void print_dev(FILE *out)
 {
-    struct netif *netif;
     fputs("Inter-|   Receive                                                |  Transmit\n"
           " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n", out);
-    NETIF_FOREACH(netif) {
+    for (struct netif *netif = interface_next(NULL); netif != NULL; netif = interface_next(netif)) {
         static const struct interface none;
         const struct interface *of = interface_of(netif) == NULL ? &none : interface_of(netif);
         char name[16];
@@ -32,24 +33,20 @@ static void print_dev(FILE *out)
     }
 }
 
-static void print_route_line(FILE *out, const struct netif *netif, uint32_t to, uint32_t router, unsigned flags, uint32_t mask)
-{
-    char name[16];
-    interface_name(netif, name);
-    fprintf(out, "%s\t%08X\t%08X\t%04X\t0\t0\t0\t%08X\t0\t0\t0\n", name, to, router, flags, mask);
-}
-
 static void print_route(FILE *out)
 {
-    struct netif *netif;
+    static struct route list[ROUTE_LIST_MOST];
+    unsigned count = route_list(list, ROUTE_LIST_MOST);
     fputs("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n", out);
-    if (netif_default != NULL && netif_is_up(netif_default))
-        print_route_line(out, netif_default, 0, ip4_addr_get_u32(netif_ip4_gw(netif_default)),
-                         ip4_addr_isany(netif_ip4_gw(netif_default)) ? 1 : 3, 0);
-    NETIF_FOREACH(netif) {
-        uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(netif));
-        if (interface_of(netif) != NULL && netif_is_up(netif) && mask != 0)
-            print_route_line(out, netif, ip4_addr_get_u32(netif_ip4_addr(netif)) & mask, 0, 1, mask);
+    for (unsigned i = 0; i < count; i++) {
+        const struct route *route = &list[i];
+        char name[16];
+        if (IP_IS_V6_VAL(route->to))
+            continue;
+        interface_name(route->netif, name);
+        fprintf(out, "%s\t%08X\t%08X\t%04X\t0\t0\t%u\t%08X\t0\t0\t0\n", name, ip4_addr_get_u32(ip_2_ip4(&route->to)),
+                route->has_router ? ip4_addr_get_u32(ip_2_ip4(&route->router)) : 0, RTF_UP | (route->has_router ? RTF_GATEWAY : 0), route->metric,
+                route_mask_of_bits(route->bits));
     }
 }
 
@@ -61,8 +58,7 @@ static void print_v6_address(FILE *out, const ip6_addr_t *address)
 
 static void print_if_inet6(FILE *out)
 {
-    struct netif *netif;
-    NETIF_FOREACH(netif)
+    for (struct netif *netif = interface_next(NULL); netif != NULL; netif = interface_next(netif))
         for (int i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
             const ip6_addr_t *address = netif_ip6_addr(netif, i);
             char name[16];
@@ -74,6 +70,26 @@ static void print_if_inet6(FILE *out)
             fprintf(out, " %02x %02x %02x %02x %8s\n", netif_get_index(netif), is_loopback ? 128 : 64,
                     is_loopback ? 0x10 : ip6_addr_islinklocal(address) ? 0x20 : 0, 0x80, name);
         }
+}
+
+static void print_ipv6_route(FILE *out)
+{
+    static const ip6_addr_t none;
+    static struct route list[ROUTE_LIST_MOST];
+    unsigned count = route_list(list, ROUTE_LIST_MOST);
+    for (unsigned i = 0; i < count; i++) {
+        const struct route *route = &list[i];
+        char name[16];
+        if (!IP_IS_V6_VAL(route->to))
+            continue;
+        interface_name(route->netif, name);
+        print_v6_address(out, ip_2_ip6(&route->to));
+        fprintf(out, " %02x ", route->bits);
+        print_v6_address(out, &none);
+        fputs(" 00 ", out);
+        print_v6_address(out, route->has_router ? ip_2_ip6(&route->router) : &none);
+        fprintf(out, " %08x 00000000 00000000 %08x %8s\n", route->metric, RTF_UP | (route->has_router ? RTF_GATEWAY : 0), name);
+    }
 }
 
 static void print_arp(FILE *out)
@@ -192,7 +208,7 @@ int text_print(struct sm_call *call)
     case SOCKET_TEXT_RAW6: print_others(out, &raw_kind, AF_INET6); break;
     case SOCKET_TEXT_ARP: print_arp(out); break;
     case SOCKET_TEXT_IF_INET6: print_if_inet6(out); break;
-    case SOCKET_TEXT_IPV6_ROUTE: break;
+    case SOCKET_TEXT_IPV6_ROUTE: print_ipv6_route(out); break;
     case SOCKET_TEXT_PNP: print_pnp(out); break;
     default: fclose(out); free(text); return -EINVAL;
     }
