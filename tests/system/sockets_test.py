@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import os
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -81,6 +82,73 @@ def the_network_can_be_looked_at():
     expect(lines[1][:4] + lines[1][-1:], ['0.0.0.0', '10.0.2.2', '0.0.0.0', 'UG', 'eth0'])
     expect(lines[2][:3], ['10.0.2.0', '0.0.0.0', '255.255.255.0'])
     expect(lines[3:], [['1'], '10.8.0.0 0.0.0.0 255.255.0.0 U 0 0 0 eth0'.split(), 'ping: sendto: Network is unreachable'.split(), ['1']])
+
+
+@check
+def interfaces_addresses_and_routes_are_looked_at_and_changed_by_ip():
+    script = '''ip -o link | cut -d' ' -f2 | tr '\\n' ' '; ip -4 -o addr show eth0 | cut -d' ' -f3-8; ip route; ip route get 8.8.8.8
+        ip link set eth0 mtu 1400; ip -o link show eth0 | grep -o 'mtu [0-9]*'; ip addr del 10.0.2.15/24 dev eth0; ip route; ip addr add 10.0.2.15/24 dev eth0
+        ip route add default via 10.0.2.2; ip route add 172.16.0.0/12 via 10.0.2.9; ip route; ping -c 1 10.0.2.2 | grep -o ' 0% packet loss'; ipneigh | cut -d' ' -f1-4
+        ip addr add fd00::5/64 dev eth0; ip -6 -o addr show eth0 | grep -o fd00.*global; ip route del 172.16.0.0/12; ip link set eth0 down; ip route; ip route add default via 10.0.2.2; echo $?'''
+    result = shell(script, options=['--net', 'user'])
+    attached, default = '10.0.2.0/24 dev eth0 scope link  src 10.0.2.15', 'default via 10.0.2.2 dev eth0'
+    expect([line.strip() for line in result.out.decode().splitlines()],
+           ['lo: eth0:    inet 10.0.2.15/24 brd', default, attached, '8.8.8.8 via 10.0.2.2 dev eth0  src 10.0.2.15', 'mtu 1400', default, attached,
+            '172.16.0.0/12 via 10.0.2.9 dev eth0', '0% packet loss', '10.0.2.2 dev eth0 lladdr', 'fd00::5/64 scope global', '2'])
+    expect(result.err.strip(), b'ip: RTNETLINK answers: Network is unreachable')
+
+
+def serve(answer):
+    """A server of datagrams on the host's loopback, in a thread; each goes to <answer>. Its port."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(('127.0.0.1', 0))
+
+    def run():
+        while True:
+            data, client = listener.recvfrom(2000)
+            answer(listener, data, client)
+    threading.Thread(target=run, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def answer_name(listener, query, client):
+    """Every name's address is 192.0.2.7."""
+    is_v4 = query.endswith(b'\0\1\0\1')
+    record = b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc0\0\2\7' if is_v4 else b''
+    listener.sendto(query[:2] + b'\x85\x80\0\1\0' + (b'\1' if is_v4 else b'\0') + b'\0\0\0\0' + query[12:] + record, client)
+
+
+class Trivial:
+    """A file that is given and taken by TFTP, in blocks of 512 bytes."""
+    body = os.urandom(100 * 512 + 77)
+
+    def __init__(self):
+        self.taken = b''
+
+    def answer(self, listener, request, client):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as transfer:
+            transfer.settimeout(TIMEOUT)
+            if request[1] == 1:
+                for block in range(len(self.body) // 512 + 1):
+                    transfer.sendto(struct.pack('>HH', 3, block + 1) + self.body[block * 512:][:512], client)
+                    transfer.recv(600)
+                return
+            data, block = bytes(516), 0
+            while len(data) == 516:
+                transfer.sendto(struct.pack('>HH', 4, block), client)
+                data, block = transfer.recv(600), block + 1
+                self.taken += data[4:]
+            transfer.sendto(struct.pack('>HH', 4, block), client)
+
+
+@check
+def names_are_looked_up_and_files_fetched_and_put_by_datagrams():
+    files = Trivial()
+    names_port, files_port = serve(answer_name), serve(files.answer)
+    result = shell(f'''nslookup some.example 10.0.2.2:{names_port} | grep -A1 some.example | tail -n 1; tftp -g -r file -l /tmp/got 10.0.2.2 {files_port} && md5sum </tmp/got
+        tftp -p -l /tmp/got -r other 10.0.2.2 {files_port}; echo $?''', options=['--net', 'user,loopback'])
+    expect(result.out.decode().splitlines(), ['Address: 192.0.2.7', hashlib.md5(Trivial.body).hexdigest() + '  -', '0'], f'after {result.err}')
+    expect(files.taken == Trivial.body, True, 'the file that was put is the one that was fetched')
 
 
 @check
