@@ -54,6 +54,14 @@
  *   (it saw the write) sets it by FILE_SETATTR with FILE_OPENED, which a write permits; set-uid and
  *   set-gid bits go then, unless user 0 writes.
  *
+ * Leases
+ *   Who watches (FILE_WATCH) has FILE_VERSIONS words of its memory written by the server: a version for each of its places.
+ *   FILE_WALK, FILE_OPEN (not for writing) and FILE_GETATTR with FILE_LEASE are answered with FILE_LEASED and, at the end of the
+ *   body, what the answer depends on: up to FILE_LEASES_MAX of struct file_lease. The answer stays true, for the same
+ *   question by the same credentials, as long as each of these places holds that version. A new version is written before the
+ *   request that made it is answered. Place 0 is not 0 as long as the client is told; then it watches again,
+ *   and forgets all. The size of a file that is a segment is not part of it: it is the local cache's.
+ *
  * Open nodes
  *   FILE_OPEN and FILE_CREATE hold the node: a file without names lives until FILE_CLOSE has been
  *   called as often as it was opened. The holds are the server's memory; after a restart of the
@@ -149,6 +157,7 @@ enum file_operation {
     FILE_DETACH,            /* key (a root): written back and closed. -EBUSY: nodes open, mounts */
     FILE_SHUTDOWN,          /* user 0: all is written and cleanly unmounted when this is answered;
                              * from then on nothing can be changed (-EROFS) */
+    FILE_WATCH,             /* body: struct file_watch: tell me of changes. See Leases. -ENOSPC, -EFAULT, -EOPNOTSUPP */
     FILE_OPERATION_END
 };
 
@@ -157,11 +166,13 @@ enum file_operation {
 #define FILE_FOLLOW_INSIDE  2u      /* follow relative links yourself, inside this file system */
 #define FILE_OPENED         4u      /* FILE_SETATTR: the caller holds the file open for writing */
 #define FILE_APPEND         8u      /* FILE_WRITE */
+#define FILE_LEASE         16u      /* I should like to remember the answer */
 
 /* Reply flags. */
 #define FILE_SECOND         1u      /* outcome is about the second path */
 #define FILE_BY_MESSAGE     4u      /* no segment: FILE_READ, FILE_WRITE */
 #define FILE_CREATED        8u
+#define FILE_LEASED        16u      /* leases are at the end of the body */
 
 enum file_outcome { FILE_DONE, FILE_AT_MOUNT, FILE_AT_PARENT, FILE_AT_SYMLINK };
 
@@ -195,6 +206,19 @@ struct file_credentials {
     uint32_t uid, gid;          /* those that count for files */
     uint32_t group_count;       /* at most FILE_GROUPS_MAX */
     uint32_t groups[FILE_GROUPS_MAX];
+};
+
+/* Leases. */
+#define FILE_VERSIONS     1024u     /* places; the table is 4 KB */
+#define FILE_LEASES_MAX   24u
+
+struct file_lease {
+    uint32_t place, version;
+};
+
+struct file_watch {
+    uint64_t actor[2];          /* the KnCap of the actor that watches */
+    uint64_t versions;          /* the address of its uint32_t[FILE_VERSIONS] */
 };
 
 /* The annex of a request. Unused fields are zero. */

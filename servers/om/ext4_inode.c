@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "ext4.h"
+#include "lease.h"
 
 void fs_clock(struct file_time *ret)
 {
@@ -36,6 +37,7 @@ int ext4_inode_read(struct ext4 *ext4, uint32_t number, struct ext4_inode *ret)
 
 int ext4_inode_write(struct ext4 *ext4, uint32_t number, struct ext4_inode *inode)
 {
+    lease_change(ext4->fs.om, ext4->fs.number, number);
     return ext4_error(ext2fs_write_inode_full(ext4->e2, number, SMALL(inode), sizeof inode->large));
 }
 

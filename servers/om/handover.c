@@ -80,6 +80,8 @@ int om_rest(struct om *om)
 {
     int error = om->stopped ? -EBUSY : 0;
 
+    lease_end(om);
+
     for (unsigned i = 0; i < OM_SYSTEMS_MAX && error == 0; i++) {
         struct fs *fs = om->systems[i];
 

@@ -15,6 +15,7 @@
 
 #include "blockdev.h"
 #include "fs.h"
+#include "lease.h"
 #include "state.h"
 
 #define OM_SYSTEMS_MAX 256
@@ -58,6 +59,9 @@ struct om_world {
     /* What was changed is pushed out, and all pages go. 0 or -EIO */
     int (*invalidate)(struct om_world *world, const KnCap *lc);
     unsigned (*disks)(struct om_world *world);      /* how many there are; NULL: none are shown */
+    /* Write `count` versions to the memory of who watches, from place `first` on. False: it is not there any more. Never waits;
+     * may be called with locks. NULL: nobody can watch. */
+    bool (*tell)(struct om_world *world, const struct file_watch *watch, unsigned first, const uint32_t *versions, unsigned count);
     /* The disk of that name ("disk1"), or an error. */
     int (*device)(struct om_world *world, const char *name, struct blockdev **ret);
 };
@@ -77,6 +81,7 @@ struct om {
     pthread_mutex_t segments_lock;      /* of what follows; taken last */
     struct om_segment *segments[OM_SEGMENT_BUCKETS];
     unsigned lingering;         /* how many segments linger */
+    struct leases leases;
     pthread_mutex_t settle_lock;        /* one settles at a time; taken before all others */
     atomic_uint settle_waiting;
 };
@@ -162,6 +167,7 @@ struct walk {
     fs_id    at;                /* where the walk is */
     struct file_attributes attributes;      /* of it */
     enum file_outcome outcome;
+    struct lease_nodes looked;  /* what the outcome depends on */
     struct file_node next;      /* outcome: where to go on */
     char    *rest;              /* what is left of the path; with WALK_PARENT the last component,
                                  * or nothing, when the path names the start itself */

@@ -38,6 +38,7 @@ int path_walk(struct serving *serving, struct walk *walk, uint64_t key, const ch
     int error;
 
     walk->om = serving->om;
+    walk->looked.count = 0;
     walk->fs = serving->fs;
     walk->number = serving->number;
     walk->credentials = &request->credentials;
@@ -262,6 +263,23 @@ static int handle_locked(struct serving *serving, handler *handle)
     return handle(serving);
 }
 
+/* What the answer depends on goes along with it. The file system is still locked. */
+static void leases_put(struct serving *serving)
+{
+    struct file_lease leases[FILE_LEASES_MAX];
+    unsigned count = 0;
+
+    if (serving->request->operation == FILE_GETATTR)
+        lease_look(&serving->walk.looked, serving->number, FS_ID_INODE(id_given(serving)));
+    if (serving->walk.looked.count > 0)
+        count = lease_tell(serving->om, &serving->walk.looked, leases);
+    if (count == 0)
+        return;
+    memcpy(serving->call->reply_body + serving->call->reply_size, leases, count * sizeof *leases);
+    serving->call->reply_size += count * sizeof *leases;
+    serving->reply->flags |= FILE_LEASED;
+}
+
 /* On one file system, under its lock. */
 static int serve_node(struct serving *serving, handler *handle)
 {
@@ -274,6 +292,10 @@ static int serve_node(struct serving *serving, handler *handle)
         return serving->om->stopped ? -EIO : serving->number == 1 ? -ENODEV : -ESTALE;
     pthread_mutex_lock(&serving->fs->lock);
     error = handle_locked(serving, handle);
+    if (!only_looks(serving->request) && serving->walk.fs != NULL)
+        lease_change(serving->om, serving->number, FS_ID_INODE(serving->walk.at));
+    else if (error == 0 && (serving->request->flags & FILE_LEASE) != 0)
+        leases_put(serving);
     pthread_mutex_unlock(&serving->fs->lock);
     return error;
 }
@@ -281,6 +303,16 @@ static int serve_node(struct serving *serving, handler *handle)
 static bool changes_systems(uint32_t operation)
 {
     return operation == FILE_MOUNT || operation == FILE_UNMOUNT;
+}
+
+static int serve_watch(struct serving *serving)
+{
+    struct file_watch watch;
+
+    if (serving->call->body_size < sizeof watch)
+        return -EINVAL;
+    memcpy(&watch, serving->call->body, sizeof watch);
+    return lease_watch(serving->om, &watch);
 }
 
 static int serve_locked(struct serving *serving)
@@ -292,6 +324,8 @@ static int serve_locked(struct serving *serving)
 
     if (operation == FILE_RESCAN)
         return serving->request->credentials.uid != 0 ? -EPERM : blocks_rescan(serving->om, serving->request->key);
+    if (operation == FILE_WATCH)
+        return serve_watch(serving);
     if (handle == NULL)
         return -ENOSYS;
     if (operation == FILE_ATTACH || operation == FILE_DETACH)
@@ -301,6 +335,8 @@ static int serve_locked(struct serving *serving)
     else
         pthread_rwlock_rdlock(&serving->om->lock);
     error = serve_node(serving, handle);
+    if (changes_systems(operation))
+        lease_change_all(serving->om);
     pthread_rwlock_unlock(&serving->om->lock);
     return error;
 }
@@ -392,6 +428,7 @@ void om_init(struct om *om, struct om_world *world)
     pthread_rwlock_init(&om->lock, NULL);
     pthread_mutex_init(&om->segments_lock, NULL);
     pthread_mutex_init(&om->settle_lock, NULL);
+    leases_init(&om->leases);
     om->world = world;
     om->cache_memory = 8u << 20;
 }
@@ -464,6 +501,7 @@ int om_stop(struct om *om)
     int first = 0;
 
     pthread_rwlock_wrlock(&om->lock);
+    lease_end(om);
     om->stopped = true;
     for (unsigned i = OM_SYSTEMS_MAX - 1; i > 0; i--) {
         int error;

@@ -241,6 +241,7 @@ int serve_rename(struct serving *serving)
                                                 to->rest_length, flags);
     if (error == 0 && replaced != 0)
         om_segment_check(serving->om, serving->fs, OM_KEY(serving->number, replaced));
+    lease_change(serving->om, serving->number, FS_ID_INODE(to->at));
     free(to);
     return error;
 }

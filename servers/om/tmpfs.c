@@ -9,6 +9,7 @@
  * entries keep their place while others come and go. Names are found by a hash table over all
  * directories.
  */
+#include "lease.h"
 #include "tmpfs.h"
 
 #include <dirent.h>
@@ -517,6 +518,7 @@ static int tmpfs_push(struct fs *fs, fs_id id, uint64_t offset, const void *data
         node->attributes.size = size;
     if (offset >= node->attributes.size)
         return 0;
+    lease_change(fs->om, fs->number, node->number); /* it has more blocks */
     if (length > node->attributes.size - offset)
         length = (size_t)(node->attributes.size - offset);
     for (size_t done = 0, step; done < length && error == 0; done += step) {
@@ -563,6 +565,7 @@ static int tmpfs_allocate(struct fs *fs, fs_id id, uint64_t offset, uint64_t len
     error = pages_count(fs, node, offset / PAGE, (end + PAGE - 1) / PAGE);
     if (error == 0 && mode == 0 && end > node->attributes.size)
         node->attributes.size = end;
+    lease_change(fs->om, fs->number, node->number);
     return error;
 }
 

@@ -6,11 +6,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lease.h"
+
 void touch(struct fs *fs, struct node *node, unsigned which)
 {
     struct file_attributes *attributes = &node->attributes;
     struct file_time now;
 
+    lease_change(fs->om, fs->number, node->number);
     fs->now(&now);
     if ((which & TIME_ACCESS) != 0) {
         attributes->atime = now.seconds;

@@ -94,7 +94,10 @@ static int dots_enter(struct walk *walk, const struct component *component)
         whole.last = false;
         return leave(walk, FILE_AT_PARENT, node_here(walk), &whole);
     }
-    return walk->fs->operations->parent(walk->fs, walk->at, &walk->at);
+    int error = walk->fs->operations->parent(walk->fs, walk->at, &walk->at);
+
+    lease_look(&walk->looked, walk->number, FS_ID_INODE(walk->at));
+    return error;
 }
 
 static const struct om_mount *mount_at(const struct walk *walk, fs_id id)
@@ -121,6 +124,7 @@ static int name_enter(struct walk *walk, const struct component *component)
         error = walk->fs->operations->attributes(walk->fs, id, &attributes);
     if (error != 0)
         return error;
+    lease_look(&walk->looked, walk->number, FS_ID_INODE(id));
     if (S_ISLNK(attributes.mode) && follow)
         return link_enter(walk, id, component);
     mount = mount_at(walk, id);
@@ -197,6 +201,7 @@ int walk_run(struct walk *walk, fs_id from, const char *path, size_t length)
     walk->rest_length = length;
     walk->at = from;
     walk->outcome = FILE_DONE;
+    lease_look(&walk->looked, walk->number, FS_ID_INODE(from));
     error = walk->fs->operations->attributes(walk->fs, from, &walk->attributes);
     return error != 0 ? error : walk_loop(walk);
 }

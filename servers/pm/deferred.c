@@ -5,6 +5,7 @@
 #include "device.h"
 #include "file_server.h"
 #include "net.h"
+#include "remember.h"
 
 enum deferred_kind { CLOSE_FILE, CLOSE_DEVICE, UNWATCH, SESSION_END, CLOSE_SOCKET, UNWATCH_SOCKET };
 
@@ -100,6 +101,7 @@ static bool has_older(struct list *list, uint64_t order)
 
 void deferred_settle(void)
 {
+    remember_give_back();
     uint64_t order = last;
     for (int i = 0; i < PAUSES; i++) {
         while (has_older(&notes, order))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "own_files.h"
+#include "remember.h"
 #include "rewrite.h"
 #include "worker.h"
 
@@ -103,6 +104,8 @@ static int exchange_by_message(struct file_exchange *exchange)
     pm_lock();
     if (status < 0) {
         say_gone(exchange, status);
+        if (exchange->node.port == om_root.port)
+            remember_doubt();
         return -EIO;
     }
     exchange->body_size = answer.bodySize < exchange->body_room ? answer.bodySize
@@ -110,8 +113,8 @@ static int exchange_by_message(struct file_exchange *exchange)
     return exchange->reply.error;
 }
 
-/* Whose text can change: rewrite.c must know. */
-static void note_writers(const struct file_exchange *exchange)
+/* Whose text can change rewrite.c must know; which names have gone, remember.c. */
+static void note_changes(const struct file_exchange *exchange)
 {
     const struct file_request *request = &exchange->request;
     bool writes = request->open.access & (FILE_O_WRITE | FILE_O_TRUNCATE);
@@ -131,6 +134,9 @@ static void note_writers(const struct file_exchange *exchange)
             rewrite_writer(exchange->reply.attributes.key, false);
         }
         break;
+    case FILE_UNLINK:
+    case FILE_RENAME:
+    case FILE_RMDIR: remember_names_gone(); break;
     default: break;
     }
 }
@@ -145,7 +151,7 @@ int file_exchange(struct file_exchange *exchange)
         return own_files_serve(exchange);
     int error = exchange_by_message(exchange);
     if (error == 0)
-        note_writers(exchange);
+        note_changes(exchange);
     return error;
 }
 

@@ -14,6 +14,7 @@
 
 #include "call.h"
 #include "descriptor.h"
+#include "remember.h"
 
 #define ROUNDS_MAX 256 /* answers in one walk; links alone are counted by the servers */
 #define REST_ROOM (2 * PATH_MAX)
@@ -39,6 +40,7 @@ struct progress {
     char path[PATH_MAX]; /* of <node>, from the system's root */
     char rest[REST_ROOM];
     bool wants_directory; /* the path ended in a slash */
+    struct memory *memory; /* of the answer; NULL: it is not remembered */
 };
 
 static int path_append(char *path, const char *name, size_t length)
@@ -96,30 +98,41 @@ static int set_rest(struct progress *progress, const char *rest)
     return 0;
 }
 
-static int begin(struct call *call, int dirfd, const char *path, struct progress *progress)
+/* Where a path begins; NULL and an error. */
+static const struct place *start_of(struct call *call, int dirfd, const char *path, int *ret_error)
 {
-    struct fs_view *fs = call_process(call)->fs;
+    const struct fs_view *fs = call_process(call)->fs;
+    if (path[0] == '/')
+        return &fs->root;
+    if (dirfd == AT_FDCWD)
+        return &fs->cwd;
+    struct file *file = descriptor_file(call_process(call), dirfd);
+    *ret_error = file == NULL ? -EBADF : -ENOTDIR;
+    return file != NULL && file->place.path != NULL && (S_ISDIR(file->attributes.mode) || *path == '\0') ? &file->place : NULL;
+}
+
+static int begin(struct call *call, const struct place *start, const char *path, struct progress *progress)
+{
     size_t length = strlen(path);
-    int error = place_copy(&progress->root, &fs->root);
+    int error = place_copy(&progress->root, &call_process(call)->fs->root);
     if (error != 0)
         return error;
     progress->wants_directory = length > 0 && path[length - 1] == '/';
     error = set_rest(progress, path);
-    if (error != 0)
-        return error;
-    if (path[0] == '/')
-        return begin_at(progress, &progress->root);
-    if (dirfd == AT_FDCWD)
-        return begin_at(progress, &fs->cwd);
-    struct file *file = descriptor_file(call_process(call), dirfd);
-    if (file == NULL)
-        return -EBADF;
-    if (file->place.path == NULL || !(S_ISDIR(file->attributes.mode) || length == 0))
-        return -ENOTDIR;
-    return begin_at(progress, &file->place);
+    return error != 0 ? error : begin_at(progress, start);
 }
 
 /* ---- one round ---- */
+
+static void credentials_of(struct call *call, const struct path_walk *walk, struct file_credentials *to)
+{
+    const struct process *process = call_process(call);
+    file_credentials_of(to, process);
+    if (walk->real_ids) {
+        to->uid = process->credentials.uid;
+        to->gid = process->credentials.gid;
+    }
+}
 
 static int ask(struct call *call, struct progress *progress, struct path_walk *walk,
                uint8_t *message)
@@ -134,11 +147,8 @@ static int ask(struct call *call, struct progress *progress, struct path_walk *w
         memcpy(message + length, walk->second, request->second_length);
     request->path_length = (uint16_t)length;
     request->root = progress->root.node.port == progress->node.port ? progress->root.node.key : 0;
-    file_credentials_of(&request->credentials, call_process(call));
-    if (walk->real_ids) {
-        request->credentials.uid = call_process(call)->credentials.uid;
-        request->credentials.gid = call_process(call)->credentials.gid;
-    }
+    credentials_of(call, walk, &request->credentials);
+    remember_ask(progress->memory, exchange);
     exchange->node = progress->node;
     exchange->thread = call_thread(call);
     exchange->send = message;
@@ -240,6 +250,7 @@ static int rounds(struct call *call, struct progress *progress, struct path_walk
         int error = ask(call, progress, walk, message);
         if (error != 0)
             return error;
+        remember_told(progress->memory, &walk->exchange);
         if (walk->exchange.magic != NULL) {
             bool is_end;
             error = go_on_at_magic(progress, walk, &is_end);
@@ -256,7 +267,8 @@ static int rounds(struct call *call, struct progress *progress, struct path_walk
     return -ELOOP;
 }
 
-int path_do(struct call *call, int dirfd, const char *path, struct path_walk *walk)
+/* Walk from <start>, asking its server and those that the way leads to. */
+static int walk_from(struct call *call, const struct place *start, const char *path, struct memory *memory, struct path_walk *walk)
 {
     struct progress *progress = calloc(1, sizeof *progress);
     uint8_t *message = malloc(REST_ROOM + FILE_PATH_MAX + 1);
@@ -267,7 +279,8 @@ int path_do(struct call *call, int dirfd, const char *path, struct path_walk *wa
         walk->exchange.body_room = REST_ROOM;
     }
     if (progress != NULL && message != NULL && walk->exchange.body != NULL) {
-        error = begin(call, dirfd, path, progress);
+        progress->memory = memory;
+        error = begin(call, start, path, progress);
         if (error == 0)
             error = rounds(call, progress, walk, message);
     }
@@ -284,6 +297,41 @@ int path_do(struct call *call, int dirfd, const char *path, struct path_walk *wa
         place_clear(&progress->root);
     free(progress);
     return error;
+}
+
+/* Take the answer from what is remembered, or ask and remember. */
+static int walk_remembered(struct call *call, const struct place *start, const char *path, struct path_walk *walk)
+{
+    const struct place *root = &call_process(call)->fs->root;
+    const struct file_request *request = &walk->exchange.request;
+    struct question question = { .start = start->node, .root = root->node, .operation = request->operation,
+                                 .detail = request->operation == FILE_OPEN ? request->open.access : request->walk.mode,
+                                 .flags = request->flags, .start_path = start->path, .root_path = root->path, .path = path };
+    struct answer answer;
+    credentials_of(call, walk, &question.credentials);
+    if (remember_answer(&question, &answer)) {
+        walk->exchange.reply = answer.reply;
+        walk->server = answer.server;
+        walk->path = strdup(answer.path);
+        return walk->path == NULL ? -ENOMEM : 0;
+    }
+    struct memory *memory = remember_begin(&question);
+    int error = walk_from(call, start, path, memory, walk);
+    answer = (struct answer){ .reply = walk->exchange.reply, .server = walk->server, .path = walk->path };
+    remember_end(memory, error == 0 && walk->exchange.magic == NULL ? &answer : NULL);
+    return error;
+}
+
+int path_do(struct call *call, int dirfd, const char *path, struct path_walk *walk)
+{
+    int error = 0;
+    remember_watch();
+    const struct place *start = start_of(call, dirfd, path, &error);
+    if (start == NULL)
+        return error;
+    if (walk->second == NULL && walk->exchange.body == NULL && remember_can(&walk->exchange.request))
+        return walk_remembered(call, start, path, walk);
+    return walk_from(call, start, path, NULL, walk);
 }
 
 void path_end(struct path_walk *walk)

@@ -16,6 +16,7 @@
 #include "call.h"
 #include "deferred.h"
 #include "file_server.h"
+#include "remember.h"
 #include "signals.h"
 #include "waiting.h"
 
@@ -77,7 +78,7 @@ int regular_sync(struct file *file, bool all)
 
 void regular_closed(struct file *file)
 {
-    if (file->held)
+    if (file->held && !remember_keep(file->opened, file->access))
         deferred_close_file(file->opened, file->access);
 }
 

@@ -10,6 +10,7 @@
 #include "path.h"
 #include "process.h"
 #include "regular.h"
+#include "remember.h"
 
 #define PIPE_DEVICE 12u /* st_dev of what has no name */
 
@@ -57,6 +58,31 @@ static void statx_from(struct statx *to, const struct file_attributes *from)
     to->stx_dev_minor = minor(from->device);
 }
 
+/* What its server says of a node. */
+static int attributes_of_node(struct call *call, const struct file_node *node, struct file_attributes *to)
+{
+    struct file_lease leases[FILE_LEASES_MAX];
+    struct file_exchange exchange = { .node = *node, .thread = call_thread(call), .body = leases, .body_room = sizeof leases };
+    struct question question = { .start = *node, .operation = FILE_GETATTR, .start_path = "", .root_path = "", .path = "" };
+    struct answer answer;
+    remember_watch();
+    if (remember_answer(&question, &answer)) {
+        *to = answer.reply.attributes;
+        return 0;
+    }
+    struct memory *memory = remember_begin(&question);
+    exchange.request.operation = FILE_GETATTR;
+    remember_ask(memory, &exchange);
+    int error = file_exchange(&exchange);
+    if (error == 0) {
+        remember_told(memory, &exchange);
+        *to = exchange.reply.attributes;
+    }
+    answer = (struct answer){ .reply = exchange.reply, .server = *node, .path = "" };
+    remember_end(memory, error == 0 ? &answer : NULL);
+    return error;
+}
+
 /* Of an open file. What has no node on a server is told from what we know. */
 static int attributes_of_file(struct call *call, struct file *file, struct file_attributes *to)
 {
@@ -66,12 +92,9 @@ static int attributes_of_file(struct call *call, struct file *file, struct file_
         to->device = PIPE_DEVICE;
         return 0;
     }
-    struct file_exchange exchange = { .node = file->place.node, .thread = call_thread(call) };
-    exchange.request.operation = FILE_GETATTR;
-    int error = file_exchange(&exchange);
+    int error = attributes_of_node(call, &file->place.node, to);
     if (error != 0)
         return error;
-    *to = exchange.reply.attributes;
     if (file->has_segment && S_ISREG(to->mode)) {
         int64_t size = segment_size(&file->segment);
         if (size >= 0)

@@ -564,6 +564,12 @@ int uiBuild(KnUniqueId *ui, unsigned type, uint32_t site, uint32_t stamp)
     return K_OK;
 }
 
+int actorSelf(KnCap *cap)
+{
+    *cap = (KnCap){ .key = 1 };
+    return K_OK;
+}
+
 int portDeclare(const KnCap *cap, const KnUniqueId *ui)
 {
     (void)cap, (void)ui;
@@ -571,6 +577,13 @@ int portDeclare(const KnCap *cap, const KnUniqueId *ui)
 }
 
 /* ---- messages ---- */
+
+unsigned fake_om_requests, fake_om_open;
+
+void fake_om_leases_end(void)
+{
+    lease_end(&om);
+}
 
 static void serve_files(const KnMsgDesc *message, KnMsgDesc *answer)
 {
@@ -582,7 +595,11 @@ static void serve_files(const KnMsgDesc *message, KnMsgDesc *answer)
     if (call.body == NULL)
         call.body = nothing;
     memset(answer->annexAddr, 0, K_CMSGANNEXSIZE);
+    fake_om_requests++;
     om_serve(&om, &call);
+    if (call.reply->error == 0 && call.reply->outcome == FILE_DONE)
+        fake_om_open += call.request->operation == FILE_OPEN || call.request->operation == FILE_CREATE;
+    fake_om_open -= call.request->operation == FILE_CLOSE;
     uint32_t size = (uint32_t)call.reply_size;
     uint32_t room = answer->bodySize;
     if (answer->bodyAddr != NULL)
@@ -1027,7 +1044,15 @@ static int om_device(struct om_world *world, const char *name, struct blockdev *
     (void)world, (void)name, (void)ret;
     return -ENOENT;
 }
-static struct om_world world = { .truncate = om_truncate, .zero = om_zero, .recall = om_recall,
+/* pm's memory is ours. */
+static bool om_tell(struct om_world *om_world, const struct file_watch *watch, unsigned first, const uint32_t *versions, unsigned count)
+{
+    (void)om_world;
+    memcpy((uint32_t *)watch->versions + first, versions, count * sizeof *versions);
+    return true;
+}
+
+static struct om_world world = { .tell = om_tell, .truncate = om_truncate, .zero = om_zero, .recall = om_recall,
                                  .drop = om_drop, .flush = om_flush, .device = om_device };
 
 static void start_om(void)
@@ -1102,4 +1127,7 @@ void fake_file(const char *path, const void *data, size_t size, uint32_t mode)
     KnCap segment = { .key = exchange.reply.node.key };
     memcpy(&segment.ui, &exchange.reply.node.port, sizeof segment.ui);
     cr_assert_eq(sgWrite(&segment, 0, data, size), (int64_t)size);
+    pm_lock();
+    file_server_close((struct file_node){ om_port, exchange.reply.attributes.key }, FILE_O_WRITE);
+    pm_unlock();
 }

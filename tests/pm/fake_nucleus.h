@@ -55,6 +55,10 @@ extern char fake_screen[65536];
 extern size_t fake_screen_size;
 extern int fake_foreground; /* process group; 0: all are in front */
 extern int fake_shutdowns, fake_shutdown_status;
+/* How many requests om has served; how often files were opened and not closed yet. It stops telling of changes, as one that is
+ * replaced. */
+extern unsigned fake_om_requests, fake_om_open;
+void fake_om_leases_end(void);
 /* How many actors, threads and saved messages there are. */
 unsigned fake_actors(void), fake_threads(void), fake_saved(void);
 /* The words of the log since the last look. */
