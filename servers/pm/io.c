@@ -237,16 +237,3 @@ int64_t linux_fallocate(struct call *call)
                                (mode & 2 ? FILE_ALLOCATE_PUNCH_HOLE : 0);
     return file_exchange(&exchange);
 }
-
-/* ---- sendfile ---- */
-
-/* Always EINVAL, what Linux says of files that it cannot send from: programs then read and write. */
-int64_t linux_sendfile(struct call *call)
-{
-    struct process *process = call_process(call);
-    struct file *in = descriptor_file(process, (int)call->arg[1]);
-    struct file *out = descriptor_file(process, (int)call->arg[0]);
-    if (in == NULL || out == NULL || !file_may_read(in) || !file_may_write(out))
-        return -EBADF;
-    return -EINVAL;
-}

@@ -22,6 +22,7 @@ struct pipe {
     unsigned readers, writers;
     uint64_t readers_ever, writers_ever; /* counted up, for FIFO opens */
     uint32_t start, length;
+    uint32_t reserved; /* room that somebody fills just now: splice.c */
     bool reading;
     uint8_t *ring; /* allocated when first written to */
     struct wait_queue changed;
@@ -97,6 +98,67 @@ struct file *pipe_reopen(struct file *file, uint32_t flags)
     return end_new(file->object, flags);
 }
 
+/* ---- what splice.c sees of it ---- */
+
+struct pipe *pipe_of(const struct file *file)
+{
+    bool is_pipe = file->operations == &read_end || file->operations == &write_end || file->operations == &both_ends;
+    return is_pipe ? file->object : NULL;
+}
+
+struct wait_queue *pipe_queue(struct pipe *pipe)
+{
+    return &pipe->changed;
+}
+
+uint32_t pipe_readable(const struct pipe *pipe)
+{
+    return pipe->reading ? 0 : pipe->length;
+}
+
+bool pipe_has_ended(const struct pipe *pipe)
+{
+    return pipe->length == 0 && pipe->writers == 0;
+}
+
+bool pipe_has_readers(const struct pipe *pipe)
+{
+    return pipe->readers > 0;
+}
+
+uint32_t pipe_room(const struct pipe *pipe)
+{
+    return RING - pipe->length - pipe->reserved;
+}
+
+void pipe_hold(struct pipe *pipe, bool on)
+{
+    pipe->reading = on;
+    if (!on)
+        queue_wake(&pipe->changed);
+}
+
+void pipe_peek(const struct pipe *pipe, uint32_t offset, void *to, uint32_t size)
+{
+    uint32_t at = (pipe->start + offset) % RING, first = size < RING - at ? size : RING - at;
+    memcpy(to, pipe->ring + at, first);
+    memcpy((uint8_t *)to + first, pipe->ring, size - first);
+}
+
+void pipe_drop(struct pipe *pipe, uint32_t size)
+{
+    pipe->start = (pipe->start + size) % RING;
+    pipe->length -= size;
+    queue_wake(&pipe->changed);
+}
+
+void pipe_reserve(struct pipe *pipe, int32_t size)
+{
+    pipe->reserved += (uint32_t)size;
+    if (size < 0)
+        queue_wake(&pipe->changed);
+}
+
 /* ---- reading ---- */
 
 static int64_t take(struct call *call, struct pipe *pipe, struct user_io *io)
@@ -143,7 +205,7 @@ static void put(struct pipe *pipe, const uint8_t *data, uint32_t size)
     queue_wake(&pipe->changed);
 }
 
-static int64_t broken(struct call *call)
+int64_t pipe_broken(struct call *call)
 {
     siginfo_t info = { .si_signo = SIGPIPE, .si_code = SI_USER };
     info.si_pid = call_process(call)->pid;
@@ -157,10 +219,18 @@ static int64_t broken(struct call *call)
 /* How much may be put now: all of a small write, or what there is room for. */
 static uint32_t may_put(const struct pipe *pipe, size_t total, size_t left)
 {
-    uint32_t room = RING - pipe->length;
+    uint32_t room = pipe_room(pipe);
     if (total <= PIPE_BUF)
         return room >= left ? (uint32_t)left : 0;
     return left < room ? (uint32_t)left : room;
+}
+
+int pipe_put(struct pipe *pipe, const void *data, uint32_t size)
+{
+    if (pipe->ring == NULL && (pipe->ring = malloc(RING)) == NULL)
+        return -ENOMEM;
+    put(pipe, data, size);
+    return 0;
 }
 
 static int64_t pipe_write(struct call *call, struct file *file, struct user_io *io, int64_t *offset)
@@ -168,7 +238,7 @@ static int64_t pipe_write(struct call *call, struct file *file, struct user_io *
     struct pipe *pipe = file->object;
     (void)offset;
     if (pipe->readers == 0)
-        return broken(call);
+        return pipe_broken(call);
     if (io->total == 0)
         return 0;
     if (pipe->ring == NULL && (pipe->ring = malloc(RING)) == NULL)
@@ -191,7 +261,7 @@ static int64_t pipe_write(struct call *call, struct file *file, struct user_io *
         if (data != small)
             free(data);
         if (error > 0)
-            return broken(call);
+            return pipe_broken(call);
         if (error < 0)
             return call->progress > 0 ? call->progress : error;
     }
@@ -216,7 +286,7 @@ static unsigned pipe_poll(struct call *call, struct file *file, unsigned wanted)
         events |= pipe->writers == 0 && pipe->writers_ever > 0 ? POLLHUP : 0;
     }
     if (writes(file)) {
-        events |= RING - pipe->length >= PIPE_BUF ? POLLOUT | POLLWRNORM : 0;
+        events |= pipe_room(pipe) >= PIPE_BUF ? POLLOUT | POLLWRNORM : 0;
         events |= pipe->readers == 0 ? POLLERR : 0;
     }
     return events;

@@ -61,6 +61,29 @@ int64_t regular_read_here(struct file *file, uint64_t offset, void *buffer, size
     return done < 0 ? error_of((int)done) : done;
 }
 
+static int64_t message_fetch(struct call *call, struct file *file, uint64_t offset, void *buffer, size_t size)
+{
+    struct file_exchange exchange = { .node = file->opened, .body = buffer, .thread = call_thread(call) };
+    exchange.body_room = (uint32_t)(size < FILE_BODY_MAX ? size : FILE_BODY_MAX);
+    exchange.request.operation = FILE_READ;
+    exchange.request.io.offset = offset;
+    exchange.request.io.length = exchange.body_room;
+    int error = file_exchange(&exchange);
+    return error != 0 ? error : (int64_t)exchange.body_size;
+}
+
+int64_t regular_fetch(struct call *call, struct file *file, uint64_t offset, void *buffer, size_t size)
+{
+    size_t done = 0;
+    int64_t result = 1;
+    while (done < size && result > 0) {
+        result = file->has_segment ? regular_read_here(file, offset + done, (char *)buffer + done, size - done)
+                                   : message_fetch(call, file, offset + done, (char *)buffer + done, size - done);
+        done += result > 0 ? (size_t)result : 0;
+    }
+    return done > 0 ? (int64_t)done : result;
+}
+
 int regular_sync(struct file *file, bool all)
 {
     struct file_exchange exchange = { .node = file->opened };
@@ -411,20 +434,12 @@ static int64_t message_read(struct call *call, struct file *file, struct user_io
     int64_t error = buffer == NULL ? -ENOMEM : 0;
     while (error == 0 && done < io->total) {
         size_t part = io->total - done < FILE_BODY_MAX ? io->total - done : FILE_BODY_MAX;
-        struct file_exchange exchange = { .node = file->opened, .body = buffer,
-                                          .body_room = FILE_BODY_MAX,
-                                          .thread = call_thread(call) };
-        exchange.request.operation = FILE_READ;
-        exchange.request.io.offset = (uint64_t)*offset + done;
-        exchange.request.io.length = part;
-        error = file_exchange(&exchange);
-        if (error != 0 || exchange.body_size == 0)
+        int64_t fetched = message_fetch(call, file, (uint64_t)*offset + done, buffer, part);
+        error = fetched > 0 ? io_copy_out(call, io, done, buffer, (size_t)fetched) : fetched;
+        if (error != 0 || fetched == 0)
             break;
-        error = io_copy_out(call, io, done, buffer, exchange.body_size);
-        if (error != 0)
-            break;
-        done += exchange.body_size;
-        if (exchange.body_size < part)
+        done += (size_t)fetched;
+        if ((size_t)fetched < part)
             break;
     }
     free(buffer);

@@ -31,5 +31,7 @@ const KnCap *file_segment(const struct file *file);
 int regular_sync(struct file *file, bool all);
 /* Read by pm itself: exec, readv. Bytes, or an error. */
 int64_t regular_read_here(struct file *file, uint64_t offset, void *buffer, size_t size);
+/* The same of a file that may have no segment, as one the process reads. */
+int64_t regular_fetch(struct call *call, struct file *file, uint64_t offset, void *buffer, size_t size);
 
 #endif

@@ -97,6 +97,7 @@ void io_set(struct user_io *io, VmAddr address, size_t size)
     io->one = (struct iovec){ .iov_base = (void *)address, .iov_len = io->total };
     io->vectors = &io->one;
     io->count = 1;
+    io->other = NULL;
 }
 
 int io_fetch(struct call *call, struct user_io *io, VmAddr vectors, uint64_t count)
@@ -105,6 +106,7 @@ int io_fetch(struct call *call, struct user_io *io, VmAddr vectors, uint64_t cou
         return -EINVAL;
     io->count = count;
     io->total = 0;
+    io->other = NULL;
     io->vectors = &io->one;
     if (count > 1) {
         io->vectors = malloc(count * sizeof *io->vectors);
@@ -156,11 +158,15 @@ static int io_copy(struct call *call, const struct user_io *io, size_t offset, c
 
 int io_copy_in(struct call *call, const struct user_io *io, size_t offset, void *to, size_t size)
 {
+    if (io->other != NULL)
+        return io->other->bring(call, io->other, offset, to, size);
     return io_copy(call, io, offset, to, size, false);
 }
 
 int io_copy_out(struct call *call, const struct user_io *io, size_t offset, const void *from,
                 size_t size)
 {
+    if (io->other != NULL)
+        return io->other->take(call, io->other, offset, from, size);
     return io_copy(call, io, offset, (char *)from, size, true);
 }

@@ -26,6 +26,13 @@ struct user_io {
     struct iovec *vectors;
     size_t count;
     size_t total;
+    struct io_other *other; /* not NULL: they lie elsewhere, and there are no vectors */
+};
+/* Another place than the process's memory, from where <size> bytes at <offset> are brought, or where they are taken to: splice.c. Both may give
+ * up the lock. */
+struct io_other {
+    int (*bring)(struct call *call, struct io_other *other, size_t offset, void *to, size_t size);
+    int (*take)(struct call *call, struct io_other *other, size_t offset, const void *from, size_t size);
 };
 /* One buffer; its size is cut to what Linux takes at once. */
 void io_set(struct user_io *io, VmAddr address, size_t size);

@@ -53,6 +53,7 @@ for name, words, options in [
         ('sockets of the Internet agree', ['inet'], ()),
         ('sockets of the Internet agree on one CPU', ['inet'], ['--cpus', '1']),
         ('sockets of the Internet agree with sm in a process of its own', ['inet'], ['--place', 'sm=user']),
+        ('data go from file to file past the program', ['splices'], ()),
         ('wild pointers in every call harm their program only', ['wild'], ())]:
     add_check(name, same_as_on_host(words, options))
 
