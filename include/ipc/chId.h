@@ -35,6 +35,7 @@ enum KnWellKnown {
     K_STAMP_SCREEN = 10, /* framebuffer's driver, and its mapper */
     K_STAMP_INPUT = 11,  /* driver of keyboard and mouse */
     K_STAMP_SHARE = 12,  /* server of a host folder: one group for each */
+    K_STAMP_ENTROPY = 13, /* entropy driver */
     K_STAMP_USER = 0x10000, /* from here on: static groups that anybody may have (K_STATUSER); below: K_STATSYS */
     K_STAMP_HELLO = 8
 };

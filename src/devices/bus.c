@@ -24,6 +24,7 @@ struct bus {
     int bell;                                   /* eventfd: the stack of completions is not empty */
     _Atomic(struct bus_completion *) posted;    /* newest first */
     struct bus_completion *taken;               /* oldest first; Nucleus thread only */
+    struct bus_watch *watches;
     struct epoll_event events[EVENTS_AT_A_TIME];
     int events_next, events_count;              /* what epoll gave and was not yet called back */
     void (*wake)(void *cookie);
@@ -161,11 +162,17 @@ bool bus_watch_start(struct bus *bus, struct bus_watch *watch, int descriptor,
 {
     struct epoll_event event = { .data.ptr = watch };
 
+    for (struct bus_watch *other = bus->watches; other != NULL; other = other->next)
+        if (other->descriptor == descriptor) {
+            errno = EEXIST;                     /* epoll would find out later, when both want something */
+            return false;
+        }
     /* Put it in and take it out again, to learn now whether it can be watched at all. */
     if (epoll_ctl(bus->epoll, EPOLL_CTL_ADD, descriptor, &event) < 0)
         return false;
     epoll_ctl(bus->epoll, EPOLL_CTL_DEL, descriptor, NULL);
-    *watch = (struct bus_watch){ .ready = ready, .descriptor = descriptor, .bus = bus };
+    *watch = (struct bus_watch){ .ready = ready, .descriptor = descriptor, .bus = bus, .next = bus->watches };
+    bus->watches = watch;
     return true;
 }
 
@@ -200,5 +207,9 @@ void bus_watch_stop(struct bus_watch *watch)
     if (watch->bus == NULL)
         return;
     bus_watch_set(watch, 0);
+    struct bus_watch **link = &watch->bus->watches;
+    while (*link != watch)
+        link = &(*link)->next;
+    *link = watch->next;
     watch->bus = NULL;
 }

@@ -29,6 +29,7 @@ struct bus_watch {
     int descriptor;                     /* the bus's own, from here on */
     uint32_t events;
     struct bus *bus;
+    struct bus_watch *next;
 };
 
 /* NULL and errno: the host refuses. `wake` is called by the thread that posts a completion, after
@@ -53,7 +54,8 @@ void bus_post(struct bus *bus, struct bus_completion *completion);
 /* Nucleus thread only: if it was posted and not yet called back, it never will be. */
 void bus_cancel(struct bus *bus, struct bus_completion *completion);
 
-/* Watch `descriptor` for nothing yet. False and errno: it cannot be watched (a regular file). */
+/* Watch `descriptor` for nothing yet, until bus_watch_stop. False and errno: it cannot be watched (a regular file), or is watched
+ * already (EEXIST): who shares one makes another of it (F_DUPFD_CLOEXEC). */
 bool bus_watch_start(struct bus *bus, struct bus_watch *watch, int descriptor,
                      void (*ready)(struct bus_watch *watch, uint32_t events));
 /* Watch for these events from now on (level-triggered): 0 for none. The host reports EPOLLERR and

@@ -181,7 +181,8 @@ static bool open_watched(struct host_stream *stream, int descriptor, const struc
 
     if (S_ISSOCK(type)) {
         stream->way = BY_SOCKET_CALLS;
-        stream->descriptor = descriptor;
+        stream->descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 3); /* another stream may watch the caller's */
+        stream->descriptor_is_ours = stream->descriptor >= 0;
     } else if (S_ISFIFO(type) || (S_ISCHR(type) && !pty_maker)) {
         stream->way = BY_OWN_DESCRIPTION;
         stream->descriptor = open_again(descriptor, stream->output);

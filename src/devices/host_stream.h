@@ -5,7 +5,7 @@
  * never set there. A stream is handled in the first way that works:
  *   - pipes, terminals and other character devices are opened again through /proc/self/fd, which
  *     gives a description of our own, without waiting;
- *   - sockets have a flag for each call;
+ *   - sockets have a flag for each call, and a descriptor of our own, so that input and output may be one socket;
  *   - files never make the bus ready: what the host's cache does not have is done by the I/O pool;
  *   - what is left (a pipe of another user) gets a host thread of its own, which may wait for ever.
  */

@@ -145,6 +145,7 @@ static void draw(void)
     struct site_picture picture = { 0 };
     bool shown = site_screen_picture(&self.screen, &picture) && !self.console_wished;
 
+    self.drawn_at = SDL_GetTicks();     /* when it began: what it takes is part of the frame's time */
     console_take();
     if (shown != self.picture_shown)
         self.redraw = true;
@@ -154,7 +155,6 @@ static void draw(void)
     else
         console_draw();
     self.redraw = false;
-    self.drawn_at = SDL_GetTicks();
 }
 
 /* The site says that something changed. What changes while we draw and pause is drawn the next time. */

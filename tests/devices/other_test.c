@@ -1,14 +1,17 @@
 /* The bus, the I/O pool, entropy and the clock. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock_device.h"
 #include "fake_nucleus.h"
+#include "host_stream.h"
 #include "virtio_rng.h"
 
 TestSuite(bus, .init = fake_start, .fini = fake_end, .timeout = 20);
@@ -106,6 +109,48 @@ Test(bus, a_regular_file_cannot_be_watched)
 
     cr_assert_not(bus_watch_start(fake_bus, &one, file, stop_the_other));
     unlink(name);
+}
+
+Test(bus, a_descriptor_that_is_watched_is_refused_until_it_is_not)
+{
+    int ends[2];
+
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert(bus_watch_start(fake_bus, &one, ends[0], stop_the_other));
+    cr_assert_not(bus_watch_start(fake_bus, &two, ends[0], stop_the_other));
+    cr_assert_eq(errno, EEXIST);
+    bus_watch_stop(&one);
+    cr_assert(bus_watch_start(fake_bus, &two, ends[0], stop_the_other));
+    bus_watch_set(&two, EPOLLIN);
+    bus_watch_stop(&two);
+}
+
+static void count_ready(void *cookie)
+{
+    ++*(unsigned *)cookie;
+}
+
+Test(bus, input_and_output_may_be_one_descriptor_of_a_socket)
+{
+    int ends[2];
+    char text[8];
+    unsigned read_ready = 0, write_ready = 0;
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    struct host_stream *input = host_stream_open(fake_bus, fake_pool, ends[0], false, count_ready, &read_ready);
+    struct host_stream *output = host_stream_open(fake_bus, fake_pool, ends[0], true, count_ready, &write_ready);
+    cr_assert(input != NULL && output != NULL);
+    host_stream_want(input, true);
+    host_stream_want(output, true);
+    cr_assert_eq(write(ends[1], "in", 2), 2);
+    bus_run(fake_bus);
+    cr_assert(read_ready == 1 && write_ready == 1);
+    cr_assert_eq(host_stream_read(input, text, sizeof text), 2);
+    cr_assert_eq(host_stream_write(output, "out", 3), 3);
+    cr_assert(read(ends[1], text, sizeof text) == 3 && memcmp(text, "out", 3) == 0);
+    host_stream_close(input);
+    cr_assert_eq(host_stream_write(output, "on", 2), 2, "the other goes on");
+    host_stream_close(output);
 }
 
 /* ---- the pool ---- */

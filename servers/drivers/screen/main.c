@@ -1,7 +1,7 @@
 /* The framebuffer's driver: an actor between a virtio gpu and whoever maps the picture.
  *
  * It is the mapper of one segment, the picture (lib/protocol/picture.h). Programs write its pages as those of any file. The Nucleus asks us before a clean
- * page is written (GETACCESS): so we hear of the first write, let writers go on for a frame's time, take their right to write away again, get what
+ * page is written (GETACCESS): so we hear of the first write, let writers go on for a while, take their right to write away again, get what
  * they have written as PUSHOUTs, and have the device show those lines. While nobody draws nothing happens at all.
  *
  * Threads: the mapper's, which answers the Nucleus; the painter; and the server's worker, for dm.
@@ -21,7 +21,8 @@
 #include "protocol/tty.h"
 #include "framebuffer.h"
 
-#define FRAME          16000000ll       /* ns: what is drawn within such a time is shown together */
+#define FRAME          16000000ll       /* ns: pictures are shown no faster, */
+#define GATHER         6000000ll        /* and what is drawn within so long of the first write together */
 #define ANNOUNCE_AGAIN 10000000ll
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -162,8 +163,21 @@ static void picture_recover(void)
     free(part);
 }
 
+/* A frame begins a frame's time after the last one began: so however long it takes to show one, as many are shown as are drawn. Returns when it began. */
+static KnTime frame_await(KnTime last)
+{
+    KnTime now = 0;
+
+    sysTime(&now);
+    KnTime due = last + FRAME > now + GATHER ? last + FRAME : now + GATHER;
+    threadDelay(due - now);
+    return due;
+}
+
 static void *painter_run(void *unused)
 {
+    KnTime last = 0;
+
     picture_recover();
     pthread_mutex_lock(&lock);
     for (;;) {
@@ -173,7 +187,7 @@ static void *painter_run(void *unused)
         KnCap of = cache;
         bool known = cache_known;
         pthread_mutex_unlock(&lock);
-        threadDelay(FRAME);
+        last = frame_await(last);
         if (known)
             lcFlush(&of, 0, 0, K_DOWNGRADE, 0); /* the PUSHOUTs come to the mapper's thread meanwhile */
         pthread_mutex_lock(&lock);
