@@ -54,6 +54,7 @@ struct site_device {
     struct pinned *pins;
     size_t pin_count, pin_room;
     KnUniqueId driver; /* whose memory the pins are of */
+    int64_t lost;      /* its driver died then, and no other drives it yet; 0: no */
 };
 
 static struct {
@@ -142,8 +143,23 @@ static const struct device_services services = {
     .pin = pin, .unpin = unpin, .raise = raise_interrupt, .random = fill_random, .now = now, .complain = complain};
 
 static uint64_t read_register(void *device, uint32_t offset) { return device_read(device, offset); }
-static void write_register(void *device, uint32_t offset, uint64_t value) { device_write(device, offset, value); }
-static bool reset(void *device) { return device_reset(device); }
+
+static void write_register(void *device, uint32_t offset, uint64_t value)
+{
+    struct site_device *mine = owner_of(device);
+    device_write(device, offset, value);
+    if (mine->lost != 0 && offset == VIRTIO_STATUS && (value & VIRTIO_DRIVER_OK) != 0) {
+        host_log(1, "device %s: driven again after %lld us", mine->device->name, (long long)(host_time() - mine->lost) / 1000);
+        mine->lost = 0;
+    }
+}
+
+static bool reset(void *device)
+{
+    owner_of(device)->lost = host_time();
+    return device_reset(device);
+}
+
 static bool quiet(void *device) { return device_quiet(device); }
 static const struct device_interface interface = {read_register, write_register, reset, quiet};
 

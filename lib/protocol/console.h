@@ -7,9 +7,9 @@
  * CONSOLE_CONNECT gave; they are hints and may come once too often.
  *
  * When the driver dies it is started again, and dm connects again: the next driver knows nothing of events that the dead one
- * promised. So dm calls the port that it got from CONSOLE_CONNECT and watches it (actorWatch). Input that the dead driver had
- * taken from the device and not given out is lost (at most eight buffers of 4 KB a port); output that it had accepted and not passed on
- * is lost too.
+ * promised. So dm calls the port that it got from CONSOLE_CONNECT and watches it (actorWatch). Nothing is lost or comes twice: bytes of a port are
+ * counted, modulo 2^32, from when the site began, and every read and write says at which byte it begins. dm keeps output until the host has it
+ * (`done`) and writes it again to the next driver, which throws away what the host has; input that a dead driver had and dm has not is read again.
  */
 #ifndef PROTOCOL_CONSOLE_H
 #define PROTOCOL_CONSOLE_H
@@ -21,13 +21,13 @@
 #define CONSOLE_BODY_MAX    65536
 
 enum console_operation {
-    CONSOLE_CONNECT = 0x600,    /* event_port -> ports, columns, rows, driver_port. One client; a new one
+    CONSOLE_CONNECT = 0x600,    /* event_port -> ports, columns, rows, driver_port, position. One client; a new one
                                  * takes over */
-    CONSOLE_READ,               /* port, length -> bytes in the body; none: the end of the input.
+    CONSOLE_READ,               /* port, length, position -> bytes in the body; none: the end of the input.
                                  * -EAGAIN: CONSOLE_EVENT_READABLE follows */
-    CONSOLE_WRITE,              /* port, body -> length accepted, at least 1.
+    CONSOLE_WRITE,              /* port, position, body -> length accepted, at least 1; done.
                                  * -EAGAIN: CONSOLE_EVENT_WRITABLE follows; else the host's error, e.g. -EPIPE */
-    CONSOLE_DRAIN,              /* port: 0 when the host has everything that was accepted.
+    CONSOLE_DRAIN,              /* port -> done. 0 when the host has everything that was accepted.
                                  * -EAGAIN: CONSOLE_EVENT_WRITABLE follows when it has; else the host's
                                  * error, when it refused some of it */
 };
@@ -36,7 +36,7 @@ struct console_request {
     uint32_t operation;
     uint32_t port;
     uint32_t length;
-    uint32_t unused0;
+    uint32_t position;          /* of the first byte */
     uint64_t event_port;        /* the 8 bytes of a KnUniqueId */
     uint8_t  unused[96];
 };
@@ -48,7 +48,11 @@ struct console_reply {
     uint32_t ports;             /* one bit for each port that there is */
     uint16_t columns, rows;
     uint64_t driver_port;       /* the 8 bytes of a KnUniqueId: the driver's own port */
-    uint8_t  unused[96];
+    uint32_t done;              /* output before this position the host has */
+    struct console_position {
+        uint32_t in, out;       /* where a client begins that knows of nothing before */
+    } position[CONSOLE_PORTS];
+    uint8_t  unused[60];
 };
 
 enum console_event_kind {

@@ -137,6 +137,11 @@ struct virtio_console_config {
     uint16_t columns, rows;
     uint32_t ports;
     uint32_t emergency_write;
+    /* Not in the specification: a driver that takes the place of one that died learns where each port is. Bytes since the site began, modulo 2^32: of
+     * input before the first that this driver gets, which may be some that the last one had; of output that the host has. */
+    struct virtio_console_position {
+        uint32_t in, out;
+    } position[VIRTIO_CONSOLE_PORTS];
 };
 
 /* ---- network device ---- */

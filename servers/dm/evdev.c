@@ -24,6 +24,7 @@ struct reader {
 
 static struct {
     struct input_about about;
+    bool ready;                 /* there was a driver */
     uint8_t down[INPUT_BITS_BYTES];
     struct reader *readers;
 } devices[INPUT_DEVICES];
@@ -71,19 +72,23 @@ static void note_key(unsigned device, const struct input_entry *entry)
     *byte = (uint8_t)(entry->value != 0 ? *byte | mask : *byte & ~mask);
 }
 
+static void reader_tell(struct reader *reader, const struct input_entry *entry)
+{
+    struct timespec now;
+
+    clock_gettime(reader->clock, &now);
+    reader_append(reader, &(struct input_event){ .time = { now.tv_sec, now.tv_nsec / 1000 }, .type = entry->type, .code = entry->code,
+                                                 .value = entry->value });
+}
+
 static void tell(unsigned device, const struct input_entry *entry)
 {
     bool grabbed = is_grabbed(device);
 
     note_key(device, entry);
-    for (struct reader *reader = devices[device].readers; reader != NULL; reader = reader->next) {
-        struct timespec now;
-        if (grabbed && !reader->holds_all)
-            continue;
-        clock_gettime(reader->clock, &now);
-        reader_append(reader, &(struct input_event){ .time = { now.tv_sec, now.tv_nsec / 1000 }, .type = entry->type, .code = entry->code,
-                                                     .value = entry->value });
-    }
+    for (struct reader *reader = devices[device].readers; reader != NULL; reader = reader->next)
+        if (!grabbed || reader->holds_all)
+            reader_tell(reader, entry);
 }
 
 void input_happened(const struct input_happened *happened)
@@ -95,11 +100,18 @@ void input_happened(const struct input_happened *happened)
     dm_changed();
 }
 
-/* Keys that are down when the driver starts again are told as released: it has forgotten them. */
+/* What happened while there was no driver is lost: readers are told to look anew. Keys that are down when it starts again are told as released: it has
+ * forgotten them. */
 void input_ready(unsigned device, const struct input_about *about)
 {
     if (device >= device_count)
         return;
+    if (devices[device].ready)
+        for (struct reader *reader = devices[device].readers; reader != NULL; reader = reader->next) {
+            reader_tell(reader, &(struct input_entry){ .type = EV_SYN, .code = SYN_DROPPED });
+            reader_tell(reader, &(struct input_entry){ .type = EV_SYN, .code = SYN_REPORT });
+        }
+    devices[device].ready = true;
     devices[device].about = *about;
     for (unsigned code = 0; code < 8 * INPUT_BITS_BYTES; code++)
         if (devices[device].down[code / 8] >> code % 8 & 1) {

@@ -39,9 +39,11 @@ static bool driver_gone;                /* it has died, though no call has told 
 /* The pump's own: */
 static KnIpcDest driver;                /* its own port: the next driver must be connected to first */
 static struct {
-    uint8_t bytes[CHANNEL_SIZE];
-    size_t start, length;               /* taken from the channel, not yet accepted by the driver */
+    uint8_t bytes[2 * CHANNEL_SIZE];    /* the driver accepts up to half of that */
+    size_t length, sent;                /* taken from the channel; of that accepted by the driver. What the host has goes */
+    uint32_t position;                  /* in the port's bytes */
 } outgoing[CHANNELS];
+static uint32_t incoming_position[CHANNELS];
 static uint8_t incoming[CHANNEL_SIZE];
 
 /* ---- what the core needs ---- */
@@ -78,10 +80,10 @@ static void settle(void)
 
 /* ---- the pump ---- */
 
-static int driver_call(uint32_t operation, unsigned port, uint32_t length,
+static int driver_call(uint32_t operation, unsigned port, uint32_t length, uint32_t position,
                        struct console_reply *reply, const struct client_data *data)
 {
-    struct console_request request = { .operation = operation, .port = port, .length = length };
+    struct console_request request = { .operation = operation, .port = port, .length = length, .position = position };
     int size = client_call(&driver, &request, sizeof request, reply, sizeof *reply, data, K_FOREVER);
 
     return size < 0 ? size : K_OK;
@@ -118,6 +120,11 @@ static bool driver_connect(void)
         return false;
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < CHANNELS; i++) {
+        outgoing[i].sent = 0;           /* what is left was the last driver's: once more */
+        if (connections == 1) {
+            outgoing[i].position = reply.position[i].out;
+            incoming_position[i] = reply.position[i].in;
+        }
         hint[i].readable = hint[i].writable = hint[i].drainable = true;
         if (reply.ports >> i & 1 && !channel_open(i))
             fprintf(stderr, "dm: no memory for port %u of the console\n", i);
@@ -140,7 +147,7 @@ static int pump_input(unsigned number, bool *worked)
         return K_OK;
     hint[number].readable = false;
     pthread_mutex_unlock(&lock);
-    int status = driver_call(CONSOLE_READ, number, sizeof incoming, &reply, &data);
+    int status = driver_call(CONSOLE_READ, number, sizeof incoming, incoming_position[number], &reply, &data);
     pthread_mutex_lock(&lock);
     if (status != K_OK || reply.status == -EAGAIN)
         return status;
@@ -150,8 +157,29 @@ static int pump_input(unsigned number, bool *worked)
         channel_end_input(number);
     else
         channel_give(number, incoming, reply.length);
+    incoming_position[number] += reply.status == 0 ? reply.length : 0;
     settle();
     return K_OK;
+}
+
+/* The host has everything before `done`. */
+static void outgoing_confirm(unsigned number, uint32_t done)
+{
+    size_t had = done - outgoing[number].position;
+
+    if (had > outgoing[number].sent)
+        return;                         /* no sensible driver */
+    outgoing[number].position = done;
+    outgoing[number].length -= had;
+    outgoing[number].sent -= had;
+    memmove(outgoing[number].bytes, outgoing[number].bytes + had, outgoing[number].length);
+}
+
+static void outgoing_fail(unsigned number, int error)
+{
+    outgoing[number].position += (uint32_t)outgoing[number].sent;
+    outgoing[number].length = outgoing[number].sent = 0;
+    channel_fail_output(number, error);
 }
 
 static int pump_output(unsigned number, bool *worked)
@@ -159,18 +187,18 @@ static int pump_output(unsigned number, bool *worked)
     struct console_reply reply;
     size_t most = number == CHANNEL_TERMINAL ? TERMINAL_PIECE : CHANNEL_SIZE;
 
-    if (outgoing[number].length == 0) {
-        outgoing[number].start = 0;
-        outgoing[number].length = channel_take(number, outgoing[number].bytes, most);
+    if (outgoing[number].sent == outgoing[number].length) {
+        size_t room = sizeof outgoing[number].bytes - outgoing[number].length;
+        outgoing[number].length += channel_take(number, outgoing[number].bytes + outgoing[number].length, most < room ? most : room);
         settle();
     }
-    if (outgoing[number].length == 0 || !hint[number].writable)
+    size_t left = outgoing[number].length - outgoing[number].sent;
+    if (left == 0 || !hint[number].writable)
         return K_OK;
     hint[number].writable = false;
     pthread_mutex_unlock(&lock);
-    struct client_data data = { .out = outgoing[number].bytes + outgoing[number].start,
-                                .out_size = outgoing[number].length };
-    int status = driver_call(CONSOLE_WRITE, number, 0, &reply, &data);
+    struct client_data data = { .out = outgoing[number].bytes + outgoing[number].sent, .out_size = left < CONSOLE_BODY_MAX ? left : CONSOLE_BODY_MAX };
+    int status = driver_call(CONSOLE_WRITE, number, 0, outgoing[number].position + (uint32_t)outgoing[number].sent, &reply, &data);
     pthread_mutex_lock(&lock);
     if (status != K_OK || reply.status == -EAGAIN)
         return status;
@@ -178,11 +206,10 @@ static int pump_output(unsigned number, bool *worked)
     hint[number].drainable = true;
     *worked = true;
     if (reply.status != 0) {
-        outgoing[number].length = 0;
-        channel_fail_output(number, -reply.status);
+        outgoing_fail(number, -reply.status);
     } else {
-        outgoing[number].start += reply.length;
-        outgoing[number].length -= reply.length;
+        outgoing[number].sent += reply.length < left ? reply.length : left;
+        outgoing_confirm(number, reply.done);
     }
     settle();
     return K_OK;
@@ -192,19 +219,22 @@ static int pump_drain(unsigned number)
 {
     struct console_reply reply;
 
-    if (outgoing[number].length > 0 || !hint[number].drainable || !channel_wants_drain(number))
+    if (outgoing[number].sent < outgoing[number].length || !hint[number].drainable || !channel_wants_drain(number))
         return K_OK;
     hint[number].drainable = false;
     pthread_mutex_unlock(&lock);
-    int status = driver_call(CONSOLE_DRAIN, number, 0, &reply, NULL);
+    int status = driver_call(CONSOLE_DRAIN, number, 0, 0, &reply, NULL);
     pthread_mutex_lock(&lock);
     if (status != K_OK || reply.status == -EAGAIN)
         return status;
     hint[number].drainable = true;
-    if (reply.status != 0)
-        channel_fail_output(number, -reply.status);
-    else if (outgoing[number].length == 0 && channel_takeable(number) == 0)
-        channel_flushed(number);
+    if (reply.status != 0) {
+        outgoing_fail(number, -reply.status);
+    } else {
+        outgoing_confirm(number, reply.done);
+        if (outgoing[number].length == 0 && channel_takeable(number) == 0)
+            channel_flushed(number);
+    }
     settle();
     return K_OK;
 }

@@ -1,7 +1,8 @@
 /* virtio-console: see virtio_console.h.
  *
  * Each port has a ring for input that the driver has not taken, and at most one chain of output
- * that the host has not taken. What the driver is to be told is kept as one bit for each port and
+ * that the host has not taken. What a driver got last stays in the ring as well: if it dies the next one gets
+ * it again, and is told at which byte that begins. What the driver is to be told is kept as one bit for each port and
  * kind, not as a queue: the newest state is all that matters, and a driver that does not
  * offer control buffers costs nothing.
  */
@@ -16,7 +17,9 @@
 
 #define QUEUE_SIZE  64
 #define QUEUES      (2 * (VIRTIO_CONSOLE_PORTS + 1))
-#define RING_SIZE   65536u
+#define RING_ROOM   65536u      /* for input that the driver has not taken, */
+#define RING_KEPT   65536u      /* and for what it has: more than a driver of ours has under way */
+#define RING_SIZE   (RING_ROOM + RING_KEPT)
 #define CHAINS_AT_ONCE 16       /* of output, for one event */
 #define ESCAPE_BYTE 0x01
 
@@ -38,9 +41,12 @@ struct console_port {
     int out_error;                      /* why */
     bool escape_seen;                   /* the last byte was ^A */
     uint8_t *ring;                      /* input */
-    uint32_t ring_start, ring_length;
+    uint32_t ring_start, ring_length;   /* not taken; ring_kept bytes before it are */
+    uint32_t ring_kept;
+    struct virtio_console_position *position;
     bool sending;                       /* `chain` is an output request of the driver's */
     size_t sent;
+    size_t shown;                       /* bytes that are still to come and have been shown: their driver died */
     struct virtio_chain chain;
 };
 
@@ -226,7 +232,7 @@ static bool input_read(struct console_port *port)
     if (port->in == NULL)
         return false;
     while (input_is_wanted(port)) {
-        size_t room = RING_SIZE - port->ring_length - (port->ring_length < RING_SIZE);
+        size_t room = port->ring_length + 1 < RING_ROOM ? RING_ROOM - port->ring_length - 1 : 0;
         if (room > sizeof bytes)
             room = sizeof bytes;
         if (room == 0)
@@ -240,7 +246,7 @@ static bool input_read(struct console_port *port)
             ring_take_in(port, bytes, (size_t)length);
         news = true;
     }
-    bool full = port->ring_length + 1 >= RING_SIZE;
+    bool full = port->ring_length + 1 >= RING_ROOM;
     host_stream_want(port->in, input_is_wanted(port) && !full);
     return news;
 }
@@ -258,7 +264,18 @@ static uint32_t ring_give_out(struct console_port *port, struct virtio_chain *ch
         port->ring_length -= (uint32_t)given;
         done += given;
     }
+    port->position->in += (uint32_t)done;
+    port->ring_kept = port->ring_kept + done < RING_KEPT ? port->ring_kept + (uint32_t)done : RING_KEPT;
     return (uint32_t)done;
+}
+
+/* The driver is gone, and perhaps what it had. */
+static void ring_rewind(struct console_port *port)
+{
+    port->ring_start = (port->ring_start + RING_SIZE - port->ring_kept) % RING_SIZE;
+    port->ring_length += port->ring_kept;
+    port->position->in -= port->ring_kept;
+    port->ring_kept = 0;
 }
 
 /* Give the driver what there is, and read what follows. */
@@ -278,7 +295,7 @@ static void input_pump(struct console_port *port)
             moved += length;
             virtqueue_put(device, queue, &chain, length);
         }
-        if (moved >= RING_SIZE) {
+        if (moved >= RING_ROOM) {
             come_again(port->console);
             break;
         }
@@ -319,7 +336,7 @@ static bool output_send(struct console_port *port)
         if (length < 0)
             output_break(port, (int)-length);
         else
-            port->sent += (size_t)length;
+            port->sent += (size_t)length, port->position->out += (uint32_t)length;
     }
     if (!port->out_broken && host_stream_error(port->out) != 0)
         output_break(port, host_stream_error(port->out));
@@ -335,7 +352,9 @@ static void output_show(struct console_port *port)
 
     if (screen == NULL || port->number != VIRTIO_CONSOLE_TERMINAL)
         return;
-    for (size_t at = 0; at < port->chain.readable_bytes; at += bytes) {
+    size_t at = port->shown < port->chain.readable_bytes ? port->shown : port->chain.readable_bytes;
+    port->shown -= at;
+    for (; at < port->chain.readable_bytes; at += bytes) {
         chain_spans(&port->chain, false, at, SIZE_MAX, &span, 1, &bytes);
         screen_print(screen, span.base, span.length);
     }
@@ -361,6 +380,7 @@ static void output_pump(struct console_port *port)
         if (port->out != NULL && !output_send(port))
             break;
         port->sending = false;
+        port->position->out += (uint32_t)(port->chain.readable_bytes - port->sent);     /* nobody takes them */
         virtqueue_put(device, queue, &port->chain, 0);
     }
     virtqueue_signal(device, queue);
@@ -452,8 +472,11 @@ static void console_stop(struct virtio_device *device)
         port->end_told = false;             /* the next driver is told again */
         if (port->out != NULL)
             host_stream_want(port->out, false);
+        if (port->ring != NULL)
+            ring_rewind(port);
         if (port->sending) {
             port->sending = false;
+            port->shown += port->chain.readable_bytes - port->sent;
             virtqueue_put(device, queue_out(i), &port->chain, 0);
         }
     }
@@ -500,6 +523,7 @@ static bool port_create(struct console *console, unsigned number, struct bus *bu
 
     port->console = console;
     port->number = number;
+    port->position = &console->config.position[number];
     port->exists = in >= 0 || out >= 0 || window;
     if (in >= 0 || window) {
         port->ring = malloc(RING_SIZE);
@@ -556,7 +580,7 @@ void virtio_console_type(struct device *device, const uint8_t *bytes, size_t len
 
     if (port->ring == NULL)
         return;
-    for (size_t i = 0; i < length && port->ring_length < RING_SIZE; i++)
+    for (size_t i = 0; i < length && port->ring_length < RING_ROOM; i++)
         ring_append(port, bytes[i]);
     input_pump(port);
 }

@@ -231,11 +231,22 @@ Test(picture, what_the_device_has_is_told_in_the_size_asked_for)
 Test(picture, a_key_that_was_down_comes_up_when_the_driver_is_another)
 {
     struct input_about about = { 0 };
-    uint64_t keys = open_it(TTY_INPUT(0));
 
+    input_ready(0, &about);
+    uint64_t keys = open_it(TTY_INPUT(0));
+    cr_expect_eq(read_from(keys, 24, TTY_NOTIFY), -EAGAIN);
     happen(0, EV_KEY, KEY_A, 1);
     read_from(keys, 240, 0);
     input_ready(0, &about);
     cr_expect_eq(read_from(keys, 240, 0), 0);
-    cr_expect(reply.length == 48 && got(0)->type == EV_KEY && got(0)->value == 0);
+    cr_expect(reply.length == 96 && got(0)->type == EV_SYN && got(0)->code == SYN_DROPPED && got(1)->code == SYN_REPORT, "events may be lost");
+    cr_expect(got(2)->type == EV_KEY && got(2)->code == KEY_A && got(2)->value == 0);
+}
+
+Test(picture, a_reader_is_not_told_of_a_loss_when_the_first_driver_comes)
+{
+    uint64_t keys = open_it(TTY_INPUT(0));
+
+    input_ready(0, &(struct input_about){ 0 });
+    cr_expect_eq(read_from(keys, 24, TTY_NOTIFY), -EAGAIN);
 }

@@ -5,41 +5,10 @@ import signal
 import struct
 import subprocess
 
-from harness import CHORUS, LIVE, Site, check, chorus, comm, end_at_once, expect, expect_match, main, restore_signals, scratch, wait_until
-from xserver import XServer
+from harness import CHORUS, LIVE, Site, check, chorus, expect, expect_match, main, restore_signals, scratch, wait_until
+from xserver import DARK, Shown, XServer, windows
 
-DARK = (0x10, 0x14, 0x18)  # of the console
 PAPER, GREEN, YELLOW = (0x0e, 0x13, 0x18), (0x69, 0xd5, 0x8c), (0xff, 0xd8, 0x66)  # of the live picture
-
-
-def windows():
-    """The processes of windows, which are ours when nobody else's: harness makes us the parent of orphans."""
-    path = f'/proc/self/task/{os.getpid()}/children'
-    return [int(pid) for pid in open(path).read().split() if comm(int(pid)) == 'chorus-window' and not is_dead(pid)]
-
-
-def is_dead(pid):
-    return open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[0] == 'Z'
-
-
-class Shown(Site):
-    """A site with a window on this X server; the window is there. It is nobody's child, and so becomes ours; it belongs to the site."""
-
-    def __init__(self, x, name, *command, options=(), colour=DARK, display='--display'):
-        super().__init__(*command, options=['--name', name, display, *options], environment=x.environment)
-        self.windows = []
-        try:
-            wait_until(windows, 'the process of the window')
-            self.windows = windows()
-            LIVE.update(self.windows)
-            wait_until(lambda: x.has_colour(*colour, least=10000), 'the window')
-        except BaseException:
-            end_at_once(self.process)
-            raise
-
-    def finish(self, *arguments, **how):
-        LIVE.difference_update(self.windows)
-        return super().finish(*arguments, **how)
 
 
 @check

@@ -1,4 +1,4 @@
-"""An X server without a screen (Xvfb): what it shows can be read, and keys can be typed (by the XTEST extension)."""
+"""An X server without a screen (Xvfb): what it shows can be read, and keys can be typed (by the XTEST extension). Sites with a window on it."""
 import ctypes
 import os
 import shutil
@@ -6,7 +6,9 @@ import signal
 import struct
 import subprocess
 
-from harness import LIVE, Skip, restore_signals, scratch
+from harness import LIVE, Site, Skip, comm, end_at_once, restore_signals, scratch, wait_until
+
+DARK = (0x10, 0x14, 0x18)  # of the console
 
 
 class XServer:
@@ -72,3 +74,33 @@ class XServer:
             for down in (1, 0):
                 xtest.XTestFakeKeyEvent(ctypes.c_void_p(display), code, down, ctypes.c_ulong(0))
         x11.XCloseDisplay(ctypes.c_void_p(display))
+
+
+def windows():
+    """The processes of windows, which are ours when nobody else's: harness makes us the parent of orphans."""
+    path = f'/proc/self/task/{os.getpid()}/children'
+    return [int(pid) for pid in open(path).read().split() if comm(int(pid)) == 'chorus-window' and not is_dead(pid)]
+
+
+def is_dead(pid):
+    return open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[0] == 'Z'
+
+
+class Shown(Site):
+    """A site with a window on this X server; the window is there. It is nobody's child, and so becomes ours; it belongs to the site."""
+
+    def __init__(self, x, name, *command, options=(), colour=DARK, display='--display'):
+        super().__init__(*command, options=['--name', name, display, *options], environment=x.environment)
+        self.windows = []
+        try:
+            wait_until(windows, 'the process of the window')
+            self.windows = windows()
+            LIVE.update(self.windows)
+            wait_until(lambda: x.has_colour(*colour, least=10000), 'the window')
+        except BaseException:
+            end_at_once(self.process)
+            raise
+
+    def finish(self, *arguments, **how):
+        LIVE.difference_update(self.windows)
+        return super().finish(*arguments, **how)

@@ -2,6 +2,7 @@
 #include "console.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 /* ---- control ---- */
@@ -158,6 +159,7 @@ static void input_collect(struct console_port *port)
     } while (virtio_queue_interrupts(&port->in, true));
 }
 
+/* `bytes` NULL: throw away. */
 static size_t input_take(struct console_port *port, uint8_t *bytes, size_t length)
 {
     size_t done = 0;
@@ -167,7 +169,8 @@ static size_t input_take(struct console_port *port, uint8_t *bytes, size_t lengt
         size_t piece = buffer->length - buffer->taken;
         if (piece > length - done)
             piece = length - done;
-        memcpy(bytes + done, buffer->memory + buffer->taken, piece);
+        if (bytes != NULL)
+            memcpy(bytes + done, buffer->memory + buffer->taken, piece);
         buffer->taken += (uint32_t)piece;
         done += piece;
         if (buffer->taken < buffer->length)
@@ -177,8 +180,22 @@ static size_t input_take(struct console_port *port, uint8_t *bytes, size_t lengt
             port->arrived_end = &port->arrived;
         buffer_offer(&port->in, buffer, CONSOLE_IN_SIZE);
     }
+    port->in_position += (uint32_t)done;
     virtio_queue_kick(&port->in);
     return done;
+}
+
+/* What arrived from `position` on; what is before that a driver before us has given out. */
+static size_t input_take_from(struct console_port *port, uint32_t position, uint8_t *bytes, size_t length)
+{
+    int32_t known;
+
+    while ((known = (int32_t)(position - port->in_position)) > 0) {
+        input_collect(port);
+        if (input_take(port, NULL, (size_t)known) == 0)
+            return 0;
+    }
+    return input_take(port, bytes, length);
 }
 
 /* The end is told on another queue than the bytes, after them: whoever has seen it looks for bytes once more. */
@@ -197,7 +214,7 @@ static size_t do_read(struct console *console, struct console_port *port,
         control_send(console, request->port, VIRTIO_CONSOLE_PORT_OPEN, 1);
     }
     input_collect(port);
-    reply->length = (uint32_t)input_take(port, body, request->length);
+    reply->length = (uint32_t)input_take_from(port, request->position, body, request->length);
     if (reply->length == 0 && !ended) {
         reply->status = -EAGAIN;
         port->read_wanted = true;
@@ -206,7 +223,7 @@ static size_t do_read(struct console *console, struct console_port *port,
         if (port->arrived != NULL) {
             port->read_wanted = false;
             reply->status = 0;
-            reply->length = (uint32_t)input_take(port, body, request->length);
+            reply->length = (uint32_t)input_take_from(port, request->position, body, request->length);
         }
     }
     return reply->length;
@@ -249,19 +266,35 @@ static uint32_t output_put(struct console_port *port, const uint8_t *bytes, size
         if (buffer->busy)
             continue;
         memcpy(buffer->memory, bytes + done, piece);
+        buffer->length = piece;
         struct virtio_buffer part = { buffer->memory, piece, false };
         buffer->busy = virtio_queue_add(&port->out, &part, 1, buffer);
         if (!buffer->busy)
             break;
         done += piece;
     }
+    port->out_position += done;
     virtio_queue_kick(&port->out);
     return done;
 }
 
-static void do_write(struct console_port *port, struct console_reply *reply, const uint8_t *body,
+/* The device gives buffers back in their order. */
+static uint32_t output_done(struct console_port *port)
+{
+    uint32_t under_way = 0;
+
+    output_collect(port);
+    for (unsigned i = 0; i < CONSOLE_OUT_BUFFERS; i++)
+        under_way += port->out_buffer[i].busy ? port->out_buffer[i].length : 0;
+    return port->out_position - under_way;
+}
+
+static void do_write(struct console_port *port, const struct console_request *request, struct console_reply *reply, const uint8_t *body,
                      size_t body_size)
 {
+    int32_t had = (int32_t)(port->out_position - request->position);
+    size_t skip = had <= 0 ? 0 : (size_t)had < body_size ? (size_t)had : body_size;    /* by us, or by a driver before us */
+
     if (!port->has_output || body_size == 0) {
         reply->status = -EINVAL;
         return;
@@ -272,8 +305,9 @@ static void do_write(struct console_port *port, struct console_reply *reply, con
             reply->status = -port->error;
             return;
         }
-        reply->length = output_put(port, body, body_size);
+        reply->length = (uint32_t)skip + output_put(port, body + skip, body_size - skip);
     } while (reply->length == 0 && virtio_queue_interrupts(&port->out, true));
+    reply->done = output_done(port);
     if (reply->length == 0) {
         port->write_wanted = true;
         reply->status = -EAGAIN;
@@ -294,6 +328,7 @@ static void do_drain(struct console *console, struct console_port *port,
         }
     }
     control_listen(console);
+    reply->done = port->out_position;
     reply->status = -port->error;
 }
 
@@ -304,8 +339,10 @@ size_t console_request(struct console *console, const struct console_request *re
 {
     *reply = (struct console_reply){ 0 };
     if (request->operation == CONSOLE_CONNECT) {
-        for (unsigned i = 0; i < CONSOLE_PORTS; i++)
+        for (unsigned i = 0; i < CONSOLE_PORTS; i++) {
             reply->ports |= (uint32_t)console->port[i].exists << i;
+            reply->position[i] = (struct console_position){ console->port[i].in_position, console->port[i].out_position };
+        }
         reply->columns = console->columns;
         reply->rows = console->rows;
         return 0;
@@ -322,7 +359,7 @@ size_t console_request(struct console *console, const struct console_request *re
     control_listen(console);                /* an error may have been told meanwhile */
     switch (request->operation) {
     case CONSOLE_READ: return do_read(console, port, request, reply, body);
-    case CONSOLE_WRITE: do_write(port, reply, body, body_size); return 0;
+    case CONSOLE_WRITE: do_write(port, request, reply, body, body_size); return 0;
     default: do_drain(console, port, reply); return 0;
     }
 }
@@ -379,6 +416,17 @@ static bool queues_open(struct console *console, uint8_t *memory)
     return good;
 }
 
+/* Where the driver before us was. */
+static void positions_read(struct console *console)
+{
+    uint32_t at = offsetof(struct virtio_console_config, position);
+
+    for (unsigned i = 0; i < CONSOLE_PORTS; i++, at += sizeof(struct virtio_console_position)) {
+        console->port[i].in_position = virtio_read_config(&console->driver, at);
+        console->port[i].out_position = virtio_read_config(&console->driver, at + 4);
+    }
+}
+
 bool console_begin(struct console *console, const struct driver_registers *registers,
                    void *(*memory)(size_t size), void (*event)(const struct console_event *event))
 {
@@ -392,6 +440,7 @@ bool console_begin(struct console *console, const struct driver_registers *regis
         || !virtio_has_feature(&console->driver, VIRTIO_CONSOLE_F_MULTIPORT)
         || !queues_open(console, queues) || !virtio_ready(&console->driver))
         return false;
+    positions_read(console);
     uint32_t size = virtio_read_config(&console->driver, 0);
     console->columns = (uint16_t)size;
     console->rows = (uint16_t)(size >> 16);

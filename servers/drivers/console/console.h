@@ -2,7 +2,8 @@
  *
  * Input: some buffers of each input port are always with the device, and what has arrived waits in `arrived` until it is
  * asked for. Standard input is opened when somebody reads it first. Output: a request is copied into
- * as many buffers as are free; their being given back tells that the host has the bytes. Not thread safe.
+ * as many buffers as are free; their being given back tells that the host has the bytes. Which bytes of a port a request is about it says: what a
+ * client had of the driver before is thrown away. Not thread safe.
  */
 #ifndef DRIVERS_CONSOLE_H
 #define DRIVERS_CONSOLE_H
@@ -30,6 +31,8 @@ struct console_port {
     bool ended;                         /* input: no more behind what arrived */
     int error;                          /* output: the host refuses, and why */
     bool read_wanted, write_wanted, drain_wanted;   /* an event is due */
+    uint32_t in_position;               /* of the first byte that arrived and was not given out */
+    uint32_t out_position;              /* of the next byte to be accepted */
     struct virtio_queue in, out;
     struct console_buffer in_buffer[CONSOLE_IN_BUFFERS], out_buffer[CONSOLE_OUT_BUFFERS];
     struct console_buffer *arrived, **arrived_end;

@@ -1,6 +1,7 @@
 /* The driver of keyboard and mouse without its actor: see input.h. */
 #include "input.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define PAGE 4096u
@@ -32,12 +33,14 @@ bool input_begin(struct input *input, const struct driver_registers *registers, 
 static unsigned config_read(struct input *input, uint8_t select, uint8_t subselect, void *to, size_t room)
 {
     struct virtio_input_config config;
+    uint32_t word;
     const struct driver_registers *registers = input->driver.registers;
 
     registers->write(registers->cookie, VIRTIO_CONFIG, select | (uint32_t)subselect << 8);
-    for (uint32_t at = 0; at < sizeof config; at += 4) {
-        uint32_t word = virtio_read_config(&input->driver, at);
+    for (uint32_t at = 0, end = sizeof word; at < end; at += sizeof word) {    /* most items are empty, and each read is a call */
+        word = virtio_read_config(&input->driver, at);
         memcpy((char *)&config + at, &word, sizeof word);
+        end = config.size < sizeof config.data ? (uint32_t)offsetof(struct virtio_input_config, data) + config.size : sizeof config;
     }
     unsigned size = config.size < sizeof config.data ? config.size : sizeof config.data;
     if (size > room)
