@@ -19,6 +19,7 @@
 
 #define PIXEL 4u
 #define PATIENCE (2 * NANOSECONDS) /* with a driver that is gone */
+#define BACK     (NANOSECONDS / 10) /* who misses it tries again sooner: when nobody has missed it for so long it was there meanwhile */
 #define DOTS_PER_MM 4u /* some 100 a inch */
 
 static const struct tty_picture *picture_of(const struct file *file)
@@ -122,7 +123,7 @@ bool picture_fault(struct thread *thread, VmAddr address)
     if (uiBuild(&mapper, K_UISTATPORT, 0, PICTURE_MAPPER_STAMP) != K_OK ||
         rgnStat(&thread->process->space->actor, address, &region) != K_OK || !uiEqual(&region.dataObject.ui, &mapper))
         return false;
-    if (now - last > PATIENCE)
+    if (now - last > BACK)
         missed = now;
     last = now;
     if (now - missed > PATIENCE)

@@ -365,6 +365,22 @@ static uint32_t lane_colour(const struct scene *scene, uint32_t actor)
     return last_colour;
 }
 
+static unsigned lane_count(const struct scene *scene)
+{
+    return scene->model->share->cpus < 4 ? scene->model->share->cpus : 4;
+}
+
+static double lane_step(const struct scene *scene)
+{
+    return lane_count(scene) > 2 ? 24 : 30;
+}
+
+/* Where letters begin that stand in the middle of a lane. */
+static int lane_text(const struct scene *scene, struct box lane)
+{
+    return (lane.top + lane.bottom - font_cell_height(scene->view->small)) / 2;
+}
+
 static void interval_draw(struct scene *scene, const struct model_interval *interval, struct box lane)
 {
     double length = slowed(scene, LANE_TIME), now = (double)scene->model->now, width = lane.right - lane.left;
@@ -376,24 +392,24 @@ static void interval_draw(struct scene *scene, const struct model_interval *inte
     struct box box = { lane.left + (int)(from * width), lane.top, lane.left + (int)ceil(to * width), lane.bottom };
     uint32_t colour = lane_colour(scene, interval->actor);
     const char *name = show_record_name(scene->model->record, interval->actor);
-    canvas_fill(scene->canvas, box, is_dim(scene, interval->actor) ? darker(colour, 30) : darker(colour, 80));
+    bool dim = is_dim(scene, interval->actor);
+    canvas_fill(scene->canvas, box, darker(colour, dim ? 30 : 80));
     int room = (box.right - box.left - px(scene, 4)) / font_cell_width(scene->view->small);
     if (room >= 3)
-        text(scene, scene->view->small, box.left + px(scene, 3), box.top + px(scene, 3), 0x000000, name, room);
+        text(scene, scene->view->small, box.left + px(scene, 3), lane_text(scene, lane), dim ? FAINT : 0x000000, name, room);
 }
 
 static void lanes_draw(struct scene *scene)
 {
-    unsigned cpus = scene->model->share->cpus < 4 ? scene->model->share->cpus : 4;
     char words[64], span[32];
     int left = scene->lanes.left + px(scene, 70);
 
     canvas_fill(scene->canvas, scene->lanes, PANEL);
-    for (unsigned cpu = 0; cpu < cpus; cpu++) {
-        int top = scene->lanes.top + px(scene, 8 + cpu * 30.0 * (cpus > 2 ? 0.6 : 1));
-        struct box lane = { left, top, scene->lanes.right - px(scene, 8), top + px(scene, cpus > 2 ? 16 : 26) };
+    for (unsigned cpu = 0; cpu < lane_count(scene); cpu++) {
+        int top = scene->lanes.top + px(scene, 8 + cpu * lane_step(scene));
+        struct box lane = { left, top, scene->lanes.right - px(scene, 8), top + px(scene, lane_step(scene) - 4) };
         snprintf(words, sizeof words, "CPU %u", cpu);
-        text(scene, scene->view->small, scene->lanes.left + px(scene, 10), top + px(scene, 3), INK, words, 10);
+        text(scene, scene->view->small, scene->lanes.left + px(scene, 10), lane_text(scene, lane), INK, words, 10);
         canvas_fill(scene->canvas, lane, GRID);
         uint64_t count = scene->model->interval_count, first = count > MODEL_INTERVALS ? count - MODEL_INTERVALS : 0;
         for (uint64_t i = first; i < count; i++)
@@ -517,7 +533,7 @@ static void title_draw(struct scene *scene)
 void show_draw(struct show_view *view, const struct show_model *model, struct canvas *canvas)
 {
     struct scene scene = { .view = view, .model = model, .canvas = canvas, .unit = canvas->height / 720.0 };
-    int side = px(&scene, 290), lanes = px(&scene, 90);
+    int side = px(&scene, 290), lanes = px(&scene, 30 + lane_count(&scene) * lane_step(&scene));
 
     scene.field = (struct box){ px(&scene, 8), 0, canvas->width - side - px(&scene, 8), canvas->height - lanes };
     scene.side = (struct box){ canvas->width - side, 0, canvas->width, canvas->height - lanes };
