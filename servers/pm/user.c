@@ -77,18 +77,14 @@ int copy_in_string(struct call *call, char *to, VmAddr from, size_t size)
 
 int copy_in_path(struct call *call, VmAddr from, bool may_be_empty, char **ret_path)
 {
-    char *path = malloc(PATH_MAX);
-    if (path == NULL)
-        return -ENOMEM;
-    int length = copy_in_string(call, path, from, PATH_MAX);
+    char path[PATH_MAX];
+    int length = copy_in_string(call, path, from, sizeof path);
     if (length == 0 && !may_be_empty)
         length = -ENOENT;
-    if (length < 0) {
-        free(path);
+    if (length < 0)
         return length;
-    }
-    *ret_path = path;
-    return 0;
+    *ret_path = strdup(path);
+    return *ret_path == NULL ? -ENOMEM : 0;
 }
 
 void io_set(struct user_io *io, VmAddr address, size_t size)
