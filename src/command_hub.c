@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 struct hub_command {
@@ -36,6 +38,11 @@ static bool set_patience(void *field, const char *value, char *problem, size_t s
     return options_parse_number(value, 0, 1000000, field) || option_refuse(problem, size, "must be a number of milliseconds");
 }
 
+static bool set_seed(void *field, const char *value, char *problem, size_t size)
+{
+    return options_parse_number(value, 1, ULONG_MAX, field) || option_refuse(problem, size, "must be a number from 1 on");
+}
+
 #define FIELD(field) offsetof(struct hub_command, field)
 
 static const struct option_entry entries[] = {
@@ -48,6 +55,7 @@ static const struct option_entry entries[] = {
     { "lose", "N", "To try what programs bear: of a thousand frames N are lost, ...", set_thousandth, FIELD(options.lose) },
     { "double", "N", "... or are given twice, ...", set_thousandth, FIELD(options.twice) },
     { "reorder", "N", "... or are given after the one that follows.", set_thousandth, FIELD(options.late) },
+    { "seed", "N", "With the number that a bad hub has said, the dice fall as they did then.", set_seed, FIELD(options.seed) },
     { 0 },
 };
 
@@ -125,6 +133,11 @@ int command_hub(char **argv)
         break;
     }
     char *path = absolute(command.operand[0]);
+    struct hub_options *options = &command.options;
+    if (options->seed == 0)
+        options->seed = (unsigned long)time(NULL) * 1000003 + (unsigned long)getpid();
+    if (options->lose + options->twice + options->late > 0)
+        fprintf(stderr, "chorus hub: a bad wire: --seed %lu\n", options->seed);
     signals_take();
     int listener = hub_listen(path);
     if (listener < 0)

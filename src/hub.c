@@ -285,7 +285,7 @@ int hub_serve(int listener, const struct hub_options *options, const volatile in
         return -ENOMEM;
     hub->options = options;
     hub->listener = listener;
-    hub->seed = (uint64_t)now() * 2654435761u + (uint64_t)getpid() + 1;
+    hub->seed = options->seed;
     hub->epoll = epoll_create1(EPOLL_CLOEXEC);
     int status = hub->epoll < 0 || epoll_ctl(hub->epoll, EPOLL_CTL_ADD, listener, &event) < 0 ? -errno : hub_loop(hub, stop);
     for (unsigned i = 0; i < hub->count; i++)

@@ -12,6 +12,7 @@ struct hub_options {
     bool ends_with_last;        /* when the last station goes, after one has come */
     unsigned long patience;     /* ms that a station without room holds the others up; then it misses frames */
     unsigned lose, twice, late; /* of a thousand frames so many are lost, sent twice, sent after their successor */
+    unsigned long seed;         /* of the dice by which that happens; not 0 */
 };
 
 /* Listen on a socket of this name, which goes when the hub ends. A socket that a dead hub left is replaced. A descriptor, or an error made

@@ -1,6 +1,7 @@
 /* sm.h: the Socket Manager's core: pure logic on lwIP, without messages and threads. main.c makes a server of it, tests play its host.
  *
  *   stack.c      lwIP's time
+ *   recovery.c   what lwIP lacks where many segments are lost;  bounds.c: what others can make us keep
  *   socket.c     the table of sockets, requests, who waits for what
  *   address.c    addresses of Linux and of lwIP
  *   option.c     options of sockets

@@ -93,6 +93,7 @@ struct sock {
     enum { TCP_FRESH, TCP_CONNECTING, TCP_CONNECTED, TCP_LISTENING, TCP_DEAD } state;
     struct sock *listener, *pending, **pending_last; /* accepted by lwIP, not by the program */
     unsigned pending_count, backlog;
+    uint32_t window, send_room; /* bytes: bounds.c */
     bool linger;
     int linger_time;
 

@@ -17,7 +17,7 @@
 #include <lwip/nd6.h>
 #include <lwip/priv/tcp_priv.h>
 
-#include "sm.h"
+#include "bounds.h"
 
 #define MILLISECOND 1000000ll
 #define MADE_UP_MOST 4000      /* ticks */
@@ -66,6 +66,12 @@ uint16_t sm_checksum(const void *data, int length)
 
 /* ---- time ---- */
 
+static void tcp_tick(void)
+{
+    tcp_tmr();
+    bounds_keep();
+}
+
 static bool tcp_waits(void)
 {
     const u16_t flags = TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND | TF_NAGLEMEMERR;
@@ -93,7 +99,7 @@ static struct cycle {
     bool (*waits)(void);
     int64_t last;
 } cycles[] = {
-    { tcp_tmr, TCP_TMR_INTERVAL * MILLISECOND, tcp_waits, 0 },
+    { tcp_tick, TCP_TMR_INTERVAL * MILLISECOND, tcp_waits, 0 },
     { etharp_tmr, ARP_TMR_INTERVAL * MILLISECOND, neighbours_wait, 0 },
     { nd6_tmr, ND6_TMR_INTERVAL * MILLISECOND, neighbours_wait, 0 },
     { ip_reass_tmr, IP_TMR_INTERVAL * MILLISECOND, nobody_waits, 0 },
@@ -146,6 +152,7 @@ void stack_start(void)
     for (size_t i = 0; i < CYCLES; i++)
         cycles[i].last = now;
     lwip_init();
+    recovery_start();
 }
 
 int stack_error(err_t error)

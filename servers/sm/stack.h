@@ -18,6 +18,9 @@ int64_t stack_due(void);
 /* Something was sent or received through an interface: neighbours are looked after for some seconds. */
 void stack_used(void);
 
+/* recovery.c */
+void recovery_start(void);
+
 /* An error of lwIP as one of Linux, negative. */
 int stack_error(err_t error);
 

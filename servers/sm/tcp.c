@@ -9,7 +9,7 @@
 #include <lwip/priv/tcp_priv.h>
 #include <lwip/tcp.h>
 
-#include "socket.h"
+#include "bounds.h"
 #include "stack.h"
 
 #define BACKLOG_MOST 255u
@@ -79,7 +79,8 @@ static err_t on_received(void *argument, struct tcp_pcb *pcb, struct pbuf *data,
 
 static err_t on_sent(void *argument, struct tcp_pcb *pcb, u16_t length)
 {
-    (void)pcb, (void)length;
+    (void)pcb;
+    bounds_sent(argument, length);
     sock_happened(argument);
     return ERR_OK;
 }
@@ -113,6 +114,7 @@ static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
     struct sock *sock = argument;
     (void)pcb, (void)error;
     sock->state = TCP_CONNECTED;
+    bounds_begin(sock);
     pass_options(sock);
     sock_happened(sock);
     return ERR_OK;
@@ -143,6 +145,7 @@ static err_t on_accepted(void *argument, struct tcp_pcb *pcb, err_t error)
     sock->keep_alive = listener->keep_alive;
     sock->reuse_address = listener->reuse_address;
     attach(sock, pcb);
+    bounds_begin(sock);
     pass_options(sock);
     tcp_backlog_delayed(pcb);
     sock->listener = listener;
@@ -168,9 +171,11 @@ static int open_tcp(struct sock *sock)
 static void close_pcb(struct sock *sock)
 {
     struct tcp_pcb *pcb = sock->tcp;
-    sock->tcp = NULL;
     if (pcb == NULL)
         return;
+    if (sock->state == TCP_CONNECTED)
+        bounds_end(sock);
+    sock->tcp = NULL;
     let_go(pcb);
     if ((sock->linger && sock->linger_time == 0 && pcb->state != CLOSED && pcb->state != LISTEN) || tcp_close(pcb) != ERR_OK)
         tcp_abort(pcb);
@@ -236,7 +241,7 @@ static int listen_tcp(struct sock *sock, unsigned backlog)
 {
     backlog = backlog == 0 ? 1 : backlog < BACKLOG_MOST ? backlog : BACKLOG_MOST;
     if (sock->state == TCP_LISTENING) {
-        tcp_backlog_set(sock->tcp, (u8_t)backlog);
+        sock->backlog = backlog;
         return 0;
     }
     if (sock->state != TCP_FRESH)
@@ -250,9 +255,10 @@ static int listen_tcp(struct sock *sock, unsigned backlog)
             return error;
     }
     err_t error;
-    struct tcp_pcb *pcb = tcp_listen_with_backlog_and_err(sock->tcp, (u8_t)backlog, &error);
+    struct tcp_pcb *pcb = tcp_listen_with_backlog_and_err(sock->tcp, BACKLOG_MOST, &error);
     if (pcb == NULL)
         return stack_error(error);
+    sock->backlog = backlog;
     sock->tcp = pcb;
     sock->state = TCP_LISTENING;
     tcp_arg(pcb, sock);
@@ -295,7 +301,7 @@ static int send_tcp(struct sock *sock, struct sm_call *call)
         return -EAGAIN;
     if (sock->state != TCP_CONNECTED || sock->shut_write)
         return -EPIPE;
-    uint32_t done = 0, room = sock->tcp->snd_buf, size = call->size < room ? call->size : room;
+    uint32_t done = 0, room = bounds_send_room(sock), size = call->size < room ? call->size : room;
     bool more = (call->request->message_flags & MSG_MORE) || sock->cork;
     err_t error = ERR_OK;
     while (done < size && error == ERR_OK) {
@@ -313,6 +319,7 @@ static int send_tcp(struct sock *sock, struct sm_call *call)
 /* Data that were received make room for more. */
 static void make_room(struct sock *sock, size_t size)
 {
+    size += bounds_read(sock, size);
     for (; sock->tcp != NULL && size > 0; size -= size < PIECE_MOST ? size : PIECE_MOST)
         tcp_recved(sock->tcp, (u16_t)(size < PIECE_MOST ? size : PIECE_MOST));
 }
@@ -388,7 +395,7 @@ static unsigned events_tcp(struct sock *sock)
     }
     events |= sock->ended || sock->shut_read ? POLLRDHUP : 0;
     events |= sock->ended && sock->shut_write ? POLLHUP : 0;
-    if (sock->shut_write || (sock->tcp->snd_buf >= TCP_SNDLOWAT && sock->tcp->snd_queuelen < TCP_SNDQUEUELOWAT))
+    if (sock->shut_write || (bounds_send_room(sock) >= sock->send_room / 4 && sock->tcp->snd_queuelen < TCP_SNDQUEUELOWAT))
         events |= POLLOUT | POLLWRNORM;
     return events;
 }

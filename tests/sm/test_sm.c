@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <string.h>
 
-#include <lwip/opt.h>
+#include <lwip/priv/tcp_priv.h>
 
 #include "fake.h"
 
@@ -170,6 +170,51 @@ Test(sm, who_writes_into_a_full_connection_is_told_of_room)
         total -= size;
     cr_assert_eq(total, 0);
     cr_assert(fake_came(8));
+}
+
+Test(sm, a_connection_that_is_not_read_keeps_little)
+{
+    int64_t ends[2];
+    static uint8_t data[SOCKET_BODY_MAX];
+    make_connection(AF_INET, "127.0.0.1", ends);
+    int size, total = 0;
+    while ((size = fake_send(ends[0], data, sizeof data, 0)) > 0)
+        total += size;
+    cr_assert_geq(total, 64 * 1024);
+    cr_assert_leq(total, 256 * 1024, "%d bytes", total);
+    cr_assert_gt(fake_receive(ends[1], sizeof data, 0), 0);
+    cr_assert_eq(fake_close(ends[1]), 0);
+    cr_assert_eq(fake_receive(ends[0], 1, 0), -ECONNRESET, "unread data reset it");
+}
+
+Test(sm, a_connection_whose_window_never_grew_ends_in_order)
+{
+    int64_t ends[2];
+    make_connection(AF_INET, "127.0.0.1", ends);
+    cr_assert_eq(fake_send(ends[0], "abc", 3, 0), 3);
+    cr_assert_eq(fake_receive(ends[1], 10, 0), 3);
+    cr_assert_eq(fake_close(ends[1]), 0);
+    cr_assert_eq(fake_receive(ends[0], 1, 0), 0, "the end, and no error");
+}
+
+Test(sm, of_those_that_have_closed_not_more_than_some_are_remembered)
+{
+    int64_t listener = fake_open(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(fake_bind(listener, "127.0.0.1", 6000), 0);
+    cr_assert_eq(fake_listen(listener, 5), 0);
+    for (int i = 0; i < 20000; i++) {
+        int64_t client = fake_open(AF_INET, SOCK_STREAM, 0);
+        cr_assert_eq(fake_connect(client, "127.0.0.1", 6000, 0), 0, "connection %d", i);
+        int64_t server = fake_accept(listener, 0);
+        cr_assert_gt(server, 0);
+        cr_assert_eq(fake_close(client), 0);
+        cr_assert_eq(fake_close(server), 0);
+        fake_pass(1000000);
+    }
+    unsigned count = 0;
+    for (const struct tcp_pcb *pcb = tcp_tw_pcbs; pcb != NULL; pcb = pcb->next)
+        count++;
+    cr_assert_lt(count, 2200);
 }
 
 Test(sm, unread_data_reset_the_connection_and_the_error_is_told_once)
