@@ -12,6 +12,7 @@
 #define RESOLVERS "/etc/resolv.conf"
 #define PEERS 256
 #define DNS_PORT 53
+#define BACKLOG 128
 
 static bool loopback_allowed;
 
@@ -71,6 +72,11 @@ int connect(int descriptor, const struct sockaddr *address, socklen_t length)
         return (int)syscall(SYS_connect, descriptor, address, length);
     errno = ECONNREFUSED;
     return -1;
+}
+
+int listen(int descriptor, int backlog)
+{
+    return (int)syscall(SYS_listen, descriptor, backlog < BACKLOG ? BACKLOG : backlog);
 }
 
 ssize_t sendto(int descriptor, const void *bytes, size_t size, int flags, const struct sockaddr *address, socklen_t length)

@@ -63,7 +63,7 @@ def page_of(port, name):
 @check
 def of_many_requests_of_fifty_clients_at_once_none_is_lost_and_none_is_wrong():
     clients, each, port = 50, 20 if LONG else 4, free_port()
-    serve = 'mkdir w; cd w; for i in 1 2 3 4 5 6 7 8 9 10; do head -c $((i * i * 997)) /dev/urandom >$i; done; md5sum *; echo; httpd -p 80; read x'
+    serve = 'mkdir w; cd w; for i in 1 2 3 4 5 6 7 8 9 10; do head -c $((i * i * 997)) /dev/urandom >$i; done; md5sum *; httpd -p 80; echo; read x'
     with Site('sh', '-c', serve, options=['--cwd', '/tmp', '--net', 'user', '--forward', f'{port}:80']) as site:
         pages = dict(reversed(line.split()) for line in iter(lambda: site.line().decode(), '\n'))
         expect(len(pages), 10, 'pages')
