@@ -46,6 +46,8 @@
  *   mapper port (`node.port`) and the key. The caller gives it to sgRead, sgWrite and rgnMap: one
  *   cache for read, write, mmap and exec. With FILE_BY_MESSAGE in the reply's flags there is no
  *   segment, and FILE_READ and FILE_WRITE are used instead.
+ *   With FILE_BY_MESSAGE and FILE_MAPPABLE there is one, as above, which serves rgnInit, rgnMap and
+ *   exec alone, and cannot be written: bytes are read and written by messages all the same.
  *   For a file that is a segment FILE_READ and FILE_WRITE are refused with -EINVAL: they would pass
  *   the cache by.
  *   While a segment is cached, the Nucleus' local cache knows the file's size best. The server
@@ -173,6 +175,7 @@ enum file_operation {
 #define FILE_BY_MESSAGE     4u      /* no segment: FILE_READ, FILE_WRITE */
 #define FILE_CREATED        8u
 #define FILE_LEASED        16u      /* leases are at the end of the body */
+#define FILE_MAPPABLE      32u      /* with FILE_BY_MESSAGE: `node` is a segment that is never written */
 
 enum file_outcome { FILE_DONE, FILE_AT_MOUNT, FILE_AT_PARENT, FILE_AT_SYMLINK };
 

@@ -76,6 +76,20 @@ int server_port_open(uint32_t stamp, unsigned priority, KnUniqueId *ui)
     return port;
 }
 
+int server_port_declare(const KnUniqueId *ui, unsigned priority)
+{
+    int port = portDeclare(K_MYACTOR, ui);
+    if (port < 0)
+        return port;
+    int status = server_port_attach(port, priority);
+    if (status != K_OK) {
+        portDelete(K_MYACTOR, port);
+        return status;
+    }
+    port_note(port, ui, priority);
+    return port;
+}
+
 int server_port_add(int port)
 {
     KnUniqueId name;

@@ -94,6 +94,9 @@ int server_port(void);
  * <stamp> of its group, or 0. Returns its LI, its UI in *ui (may be NULL). In <start>, or from any thread later. */
 int server_port_open(uint32_t stamp, unsigned priority, KnUniqueId *ui);
 
+/* The same for a static port, whose UI others know: a mapper's, say. K_EBUSY: somebody has it. */
+int server_port_declare(const KnUniqueId *ui, unsigned priority);
+
 /* <port>, which the server made itself (portDeclare) and receives from itself, goes along when the server is replaced. */
 int server_port_add(int port);
 /* The LI of the <index>th port, in the order in which they were opened or added; 0 is server_port(). After a take-over as in the

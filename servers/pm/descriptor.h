@@ -37,7 +37,8 @@ struct file {
     bool held;          /* by FILE_OPEN: FILE_CLOSE is due, with <access> */
     uint32_t access;
     struct file_node opened; /* what FILE_CLOSE names */
-    bool has_segment;
+    bool has_segment;   /* its bytes are read and written there, */
+    bool has_pages;     /* or it is for mapping and exec alone, and never written */
     KnCap segment;
     KnTime mtime_set;   /* when its server was told last that it is written to */
     uint64_t mtime_era; /* regular_era as it was then */

@@ -196,7 +196,7 @@ static int open_program(struct call *call, int dirfd, const char *path, uint32_t
         error = -EACCES;
     if (error != 0)
         return (int)error;
-    if (!file->has_segment) {
+    if (file_segment(file) == NULL) {
         file_release(file);
         return -EACCES;
     }

@@ -145,7 +145,9 @@ static int mapping_of_file(struct call *call, unsigned flags, struct mapping *ma
     bool writable = file_may_write(file);
     if (mapping->shared && (mapping->protection & PROT_WRITE) && !writable)
         return -EACCES;
-    mapping->never_writable = mapping->shared && !writable;
+    mapping->never_writable = mapping->shared && (!writable || file->has_pages);
+    if (file->has_pages && mapping->shared && (mapping->protection & PROT_WRITE))
+        return -ENODEV; /* it could not be kept together with what the host writes */
     if (mapping->shared && writable && file->has_segment)
         rewrite_writer(file->segment.key, true); /* for good: the mapping may outlive the descriptor */
     if (file_is_zero_device(file))

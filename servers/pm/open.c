@@ -63,16 +63,18 @@ static struct file *file_of_server(struct path_walk *walk, uint32_t flags)
     file->held = true;
     file->access = walk->exchange.request.open.access;
     file->has_segment = !is_directory && !by_message;
+    file->has_pages = by_message && (reply->flags & FILE_MAPPABLE);
     bool harmless = (reply->attributes.mode & (S_ISUID | S_ISGID)) == 0;
     if (harmless && ((reply->flags & FILE_CREATED) || (flags & O_TRUNC))) {
         file->mtime_set = time_now();
         file->mtime_era = regular_era;
     }
-    if (file->has_segment) {
+    if (file->has_segment || file->has_pages) {
         memcpy(&file->segment.ui, &reply->node.port, sizeof file->segment.ui);
         file->segment.key = reply->node.key;
-        file_server_note_mapper(walk->server.port, reply->node.port);
     }
+    if (file->has_segment)
+        file_server_note_mapper(walk->server.port, reply->node.port);
     return file;
 }
 

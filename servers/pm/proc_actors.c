@@ -48,7 +48,7 @@ static int refuse(int error, const char *words)
 static int read_image(struct file *file, char **ret_image, size_t *ret_size)
 {
     int64_t size = regular_size(NULL, file);
-    if (!file->has_segment || size <= 0)
+    if (file_segment(file) == NULL || size <= 0)
         return refuse(-ENOEXEC, "not a file with anything in it");
     if (size > IMAGE_MOST)
         return refuse(-EFBIG, "larger than an actor can be");

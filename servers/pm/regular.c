@@ -26,7 +26,7 @@
 
 const KnCap *file_segment(const struct file *file)
 {
-    return file->has_segment ? &file->segment : NULL;
+    return file->has_segment || file->has_pages ? &file->segment : NULL;
 }
 
 int64_t segment_size(const KnCap *segment)

@@ -36,18 +36,18 @@ struct virtio_share {
 
 static struct virtio_share *share_of(struct virtio_device *device) { return (struct virtio_share *)device; }
 
-static void finish(struct virtio_share *share, struct share_request *request, const struct file_reply *reply, const void *body, size_t size)
+static void finish(struct virtio_share *share, struct share_request *request, const struct share_answer *answer, const void *body, size_t size)
 {
-    size_t written = chain_write(&request->chain, 0, reply, sizeof *reply);
-    written += chain_write(&request->chain, sizeof *reply, body, size);
+    size_t written = chain_write(&request->chain, 0, answer, sizeof *answer);
+    written += chain_write(&request->chain, sizeof *answer, body, size);
     virtqueue_put(&share->virtio, 0, &request->chain, (uint32_t)written);
     request->number = 0;
 }
 
 static void fail(struct virtio_share *share, struct share_request *request)
 {
-    const struct file_reply reply = { .error = -EIO };
-    finish(share, request, &reply, NULL, 0);
+    const struct share_answer answer = { .reply.error = -EIO };
+    finish(share, request, &answer, NULL, 0);
 }
 
 /* The process is gone: everybody gets an error, from now on at once. */
@@ -84,7 +84,7 @@ static bool send_request(struct virtio_share *share, struct share_request *reque
 static bool is_request(struct virtio_share *share, const struct virtio_chain *chain)
 {
     if (chain->readable_bytes >= sizeof(struct file_request) && chain->readable_bytes <= sizeof(struct file_request) + FILE_BODY_MAX &&
-        chain->writable_bytes >= sizeof(struct file_reply))
+        chain->writable_bytes >= sizeof(struct share_answer))
         return true;
     virtio_break(&share->virtio, "a request of %u bytes, with room for an answer of %u", chain->readable_bytes, chain->writable_bytes);
     return false;
@@ -137,7 +137,7 @@ static bool receive(struct virtio_share *share)
     }
     for (unsigned i = 0; i < UNDER_WAY; i++)
         if (head.number != 0 && share->requests[i].number == head.number)
-            finish(share, &share->requests[i], &head.reply, share->body, (size_t)size - sizeof head);
+            finish(share, &share->requests[i], &head.answer, share->body, (size_t)size - sizeof head);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "share_cache.h"
 #include "share_nodes.h"
 
 #define MAY_READ    4u
@@ -26,6 +27,7 @@ struct serving {
     const char *data;
     size_t data_size;
     struct file_reply *reply;
+    struct share_changed *changed;
     char *reply_body;
     size_t reply_size;
 };
@@ -215,8 +217,10 @@ static int first_walk(struct serving *serving, unsigned flags, struct walk *walk
     return walk_run(serving, serving->request->key, serving->path, serving->request->path_length, flags, walk);
 }
 
-static void attributes_reply(struct serving *serving, const struct node *node, const struct seen *seen)
+/* Whoever is told about a file has its cached pages looked after. */
+static void attributes_reply(struct serving *serving, struct node *node, const struct seen *seen)
 {
+    cache_look(node, &seen->attributes, serving->request->operation >= SHARE_BEGIN, serving->changed);
     serving->reply->attributes = seen->attributes;
     serving->reply->attributes.key = node->key;
     serving->reply->node.key = node->key;
@@ -287,40 +291,6 @@ static int serve_readlink(struct serving *serving)
 
 /* Open nodes -------------------------------------------------------------------------------- */
 
-/* Both ways that are asked for are opened, once for all who have the node open. */
-static int node_hold(struct serving *serving, struct node *node, uint32_t access, bool is_directory)
-{
-    struct seen seen;
-    bool writes = (access & FILE_O_WRITE) != 0;
-    int descriptor;
-    if (!writes || (access & FILE_O_READ) || is_directory)
-        if (node->reads < 0) {
-            descriptor = node_open(serving->share, node, O_RDONLY | (is_directory ? O_DIRECTORY : 0), &seen);
-            if (descriptor < 0)
-                return descriptor;
-            node->reads = descriptor;
-        }
-    if (writes && node->writes < 0) {
-        descriptor = node_open(serving->share, node, O_WRONLY, &seen);
-        if (descriptor < 0)
-            return descriptor;
-        node->writes = descriptor;
-    }
-    node->opens++;
-    return 0;
-}
-
-static void node_let_go(struct node *node)
-{
-    if (node->opens > 0 && --node->opens > 0)
-        return;
-    if (node->reads >= 0)
-        close(node->reads);
-    if (node->writes >= 0)
-        close(node->writes);
-    node->reads = node->writes = -1;
-}
-
 static int open_check(const struct serving *serving, const struct seen *seen)
 {
     uint32_t access = serving->request->open.access, mode = seen->attributes.mode;
@@ -346,9 +316,11 @@ static int node_opened(struct serving *serving, struct node *node, struct seen *
     if (error != 0)
         return error;
     if ((access & FILE_O_PATH) == 0 && (S_ISREG(mode) || S_ISDIR(mode))) {
-        error = node_hold(serving, node, access | (access & FILE_O_TRUNCATE ? FILE_O_WRITE : 0), S_ISDIR(mode));
+        error = node_hold(serving->share, node, access | (access & FILE_O_TRUNCATE ? FILE_O_WRITE : 0), S_ISDIR(mode));
         if (error == 0 && (access & FILE_O_TRUNCATE) && ftruncate(node->writes, 0) != 0)
             error = -errno;
+        if (access & FILE_O_TRUNCATE)
+            cache_outdate(node);
         if (error == 0)
             error = seen_from(serving->share, node->reads >= 0 ? node->reads : node->writes, seen);
         if (error != 0 && node->opens > 0)
@@ -356,7 +328,7 @@ static int node_opened(struct serving *serving, struct node *node, struct seen *
     }
     if (error == 0) {
         attributes_reply(serving, node, seen);
-        serving->reply->flags |= S_ISREG(mode) ? FILE_BY_MESSAGE : 0;
+        serving->reply->flags |= S_ISREG(mode) ? FILE_BY_MESSAGE | FILE_MAPPABLE : 0;
     }
     return error;
 }
@@ -399,7 +371,7 @@ static int file_create(struct serving *serving, struct walk *walk)
         node->opens++;
         node->reads = node->reads < 0 ? descriptor : node->reads;
         node->writes = node->writes < 0 ? fcntl(descriptor, F_DUPFD_CLOEXEC, 0) : node->writes;
-        serving->reply->flags |= FILE_BY_MESSAGE | FILE_CREATED;
+        serving->reply->flags |= FILE_BY_MESSAGE | FILE_MAPPABLE | FILE_CREATED;
     }
     if (error != 0 || node->reads != descriptor)
         close(descriptor);
@@ -440,9 +412,11 @@ static int serve_create(struct serving *serving)
 static int serve_close(struct serving *serving)
 {
     struct node *node = node_by_key(serving->share, serving->request->key);
-    if (node != NULL)
-        node_let_go(node);
-    return node != NULL ? 0 : -ESTALE;
+    if (node == NULL)
+        return -ESTALE;
+    node_let_go(node);
+    cache_look_if_gone(serving->share, node, serving->changed);
+    return 0;
 }
 
 static int serve_readdir(struct serving *serving)
@@ -481,6 +455,15 @@ static int serve_read(struct serving *serving)
     return 0;
 }
 
+/* By us, so it is no matter what the times say. */
+static void written(struct serving *serving, struct node *node)
+{
+    struct seen seen;
+    cache_outdate(node);
+    if (node->cache_count > 0 && seen_from(serving->share, node->writes, &seen) == 0)
+        cache_look(node, &seen.attributes, false, serving->changed);
+}
+
 static int serve_write(struct serving *serving)
 {
     struct node *node = node_by_key(serving->share, serving->request->key);
@@ -498,6 +481,7 @@ static int serve_write(struct serving *serving)
     if (done < 0)
         return -errno;
     serving->reply->io.length = (uint64_t)done;
+    written(serving, node);
     return 0;
 }
 
@@ -509,8 +493,10 @@ static int serve_allocate(struct serving *serving)
     const uint32_t known = FILE_ALLOCATE_KEEP_SIZE | FILE_ALLOCATE_PUNCH_HOLE;
     if (serving->request->io.mode & ~known)
         return -EOPNOTSUPP;
-    return fallocate(node->writes, (int)serving->request->io.mode, (off_t)serving->request->io.offset, (off_t)serving->request->io.length) != 0
-               ? -errno : 0;
+    if (fallocate(node->writes, (int)serving->request->io.mode, (off_t)serving->request->io.offset, (off_t)serving->request->io.length) != 0)
+        return -errno;
+    written(serving, node);
+    return 0;
 }
 
 static int serve_fsync(struct serving *serving)
@@ -586,6 +572,8 @@ static int serve_setattr(struct serving *serving)
     if (error == 0 && (request->setattr.valid & FILE_SET_SIZE))
         error = (walk.at->writes >= 0 ? ftruncate(walk.at->writes, (off_t)request->setattr.size) : truncate(path, (off_t)request->setattr.size)) != 0
                     ? -errno : 0;
+    if (request->setattr.valid & FILE_SET_SIZE)
+        cache_outdate(walk.at);
     /* That a file was written to, its own host knows. */
     if (error == 0 && !(request->flags & FILE_OPENED && request->setattr.valid == FILE_SET_MTIME_NOW))
         error = times_set(request, walk.descriptor);
@@ -681,6 +669,7 @@ static int name_remove(struct serving *serving, int flags)
         attributes_reply(serving, node, &seen);
     if (descriptor >= 0)
         close(descriptor);
+    cache_look_if_gone(serving->share, node, serving->changed);
     walk_end(&walk);
     return error;
 }
@@ -788,6 +777,50 @@ static int serve_nothing(struct serving *serving)
     return 0;
 }
 
+/* Pages of the site's --------------------------------------------------------------------- */
+
+static struct share_cache cache_of(const struct file_request *request)
+{
+    struct share_cache cache;
+    memcpy(&cache, request->words, sizeof cache);
+    return cache;
+}
+
+static int serve_begin(struct serving *serving)
+{
+    cache_outdate_all(serving->share);
+    return 0;
+}
+
+static int serve_pull(struct serving *serving)
+{
+    const struct share_cache ask = cache_of(serving->request);
+    struct node *node = node_by_key(serving->share, serving->request->key);
+    struct seen seen;
+    bool pulls = serving->request->operation == SHARE_PULL;
+    size_t length = ask.length < FILE_BODY_MAX ? ask.length : FILE_BODY_MAX;
+    int error = node == NULL ? -ESTALE : cache_note(serving->share, node, &ask.cache, serving->changed);
+    if (error != 0)
+        return error;
+    ssize_t done = pulls ? pread(node->reads, serving->reply_body, length, (off_t)ask.offset) : 0;
+    if (done < 0)
+        return -errno;
+    serving->reply_size = (size_t)done;
+    error = seen_from(serving->share, node->reads, &seen);      /* after the bytes: who changes them meanwhile is noticed */
+    if (error == 0)
+        attributes_reply(serving, node, &seen);
+    return error;
+}
+
+static int serve_uncache(struct serving *serving)
+{
+    const struct share_cache ask = cache_of(serving->request);
+    struct node *node = node_by_key(serving->share, serving->request->key);
+    if (node != NULL)
+        cache_forget(serving->share, node, &ask.cache);
+    return node != NULL ? 0 : -ESTALE;
+}
+
 /* Serving ----------------------------------------------------------------------------------- */
 
 typedef int handler(struct serving *serving);
@@ -801,17 +834,28 @@ static handler *const handlers[FILE_OPERATION_END - FILE_STATFS] = {
     [FILE_ALLOCATE - FILE_STATFS] = serve_allocate, [FILE_FSYNC - FILE_STATFS] = serve_fsync, [FILE_SYNC - FILE_STATFS] = serve_sync,
     [FILE_MOUNT - FILE_STATFS] = serve_mount, [FILE_UNMOUNT - FILE_STATFS] = serve_unmount, [FILE_DETACH - FILE_STATFS] = serve_nothing,
 };
+static handler *const own_handlers[SHARE_OPERATION_END - SHARE_BEGIN] = {
+    [SHARE_BEGIN - SHARE_BEGIN] = serve_begin, [SHARE_CACHE - SHARE_BEGIN] = serve_pull, [SHARE_UNCACHE - SHARE_BEGIN] = serve_uncache,
+    [SHARE_PULL - SHARE_BEGIN] = serve_pull,
+};
 
-void share_serve(struct share *share, const struct file_request *request, const char *body, size_t body_size, struct file_reply *reply,
+static handler *handler_of(uint32_t operation)
+{
+    if (operation >= FILE_STATFS && operation < FILE_OPERATION_END)
+        return handlers[operation - FILE_STATFS];
+    return operation >= SHARE_BEGIN && operation < SHARE_OPERATION_END ? own_handlers[operation - SHARE_BEGIN] : NULL;
+}
+
+void share_serve(struct share *share, const struct file_request *request, const char *body, size_t body_size, struct share_answer *answer,
                  char *reply_body, size_t *ret_size)
 {
-    struct serving serving = { .share = share, .request = request, .path = body, .reply = reply, .reply_body = reply_body };
+    struct serving serving = { .share = share, .request = request, .path = body, .reply = &answer->reply, .changed = &answer->changed,
+                               .reply_body = reply_body };
     size_t texts = (size_t)request->path_length + request->second_length;
-    bool is_known = request->operation >= FILE_STATFS && request->operation < FILE_OPERATION_END;
-    handler *handle = is_known ? handlers[request->operation - FILE_STATFS] : NULL;
+    handler *handle = handler_of(request->operation);
     int error = handle == NULL ? -ENOSYS : texts > body_size ? -EINVAL
               : request->path_length > FILE_PATH_MAX || request->second_length > FILE_PATH_MAX ? -ENAMETOOLONG : 0;
-    memset(reply, 0, sizeof *reply);
+    memset(answer, 0, sizeof *answer);
     *ret_size = 0;
     if (error == 0) {
         serving.second = body + request->path_length;
@@ -823,6 +867,6 @@ void share_serve(struct share *share, const struct file_request *request, const 
         *ret_size = serving.reply_size;
         return;
     }
-    memset(reply, 0, sizeof *reply);
-    reply->error = error;
+    memset(&answer->reply, 0, sizeof answer->reply);
+    answer->reply.error = error;
 }

@@ -8,7 +8,7 @@
  * What belongs to the user who runs the site is root's inside, the host's root is nobody (65534), other owners are as they are. Whoever
  * is inside, the host's user does it. No set-id bits go either way; device nodes cannot be made, and those of the host lead nowhere.
  *
- * Nothing is cached, so changes of the host are seen at once. A node stays known by its key wherever those inside move it; if the host
+ * Nothing that is read or written is cached, so changes of the host are seen at once (and what is mapped, see share_cache.h). A node stays known by its key wherever those inside move it; if the host
  * moves it, it is found again by its new name, and an open file stays open.
  */
 #ifndef SHARE_H
@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "protocol/file.h"
+#include "protocol/share.h"
 
 struct share;
 
@@ -26,17 +26,18 @@ struct share;
 struct share *share_new(int folder, bool read_only);
 void share_free(struct share *share);
 
-/* Serve one request: fills the reply; `reply_body` has room for FILE_BODY_MAX bytes, *ret_size of them are used. Never trusts the request.
+/* Serve one request: fills the answer; `reply_body` has room for FILE_BODY_MAX bytes, *ret_size of them are used. Never trusts the request.
  * The port in nodes of the reply is 0: it is filled in by who knows it. */
-void share_serve(struct share *share, const struct file_request *request, const char *body, size_t body_size, struct file_reply *reply,
+void share_serve(struct share *share, const struct file_request *request, const char *body, size_t body_size, struct share_answer *answer,
                  char *reply_body, size_t *ret_size);
 
-/* Serve what comes over a socket, each message { number, request, body }, answered by { number, reply, body }, until the other end is closed. */
+/* Serve what comes over a socket, each message { number, request, body }, answered by { number, answer, body }, until the other end is closed.
+ * Requests are sent as they are in the union, with what is behind them in it. */
 struct share_message {
     uint64_t number;
     union {
         struct file_request request;
-        struct file_reply reply;
+        struct share_answer answer;
     };
 };
 void share_run(struct share *share, int socket);

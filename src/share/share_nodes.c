@@ -169,6 +169,39 @@ int node_child(struct share *share, int directory, struct node *parent, const ch
     return error != 0 ? error : descriptor;
 }
 
+int node_hold(struct share *share, struct node *node, uint32_t access, bool is_directory)
+{
+    struct seen seen;
+    bool writes = (access & FILE_O_WRITE) != 0;
+    int descriptor;
+    if (!writes || (access & FILE_O_READ) || is_directory)
+        if (node->reads < 0) {
+            descriptor = node_open(share, node, O_RDONLY | (is_directory ? O_DIRECTORY : 0), &seen);
+            if (descriptor < 0)
+                return descriptor;
+            node->reads = descriptor;
+        }
+    if (writes && node->writes < 0) {
+        descriptor = node_open(share, node, O_WRONLY, &seen);
+        if (descriptor < 0)
+            return descriptor;
+        node->writes = descriptor;
+    }
+    node->opens++;
+    return 0;
+}
+
+void node_let_go(struct node *node)
+{
+    if (node->opens > 0 && --node->opens > 0)
+        return;
+    if (node->reads >= 0)
+        close(node->reads);
+    if (node->writes >= 0)
+        close(node->writes);
+    node->reads = node->writes = -1;
+}
+
 struct share *share_new(int folder, bool read_only)
 {
     struct share *share = calloc(1, sizeof *share);

@@ -8,6 +8,15 @@
 
 #define NODES_MAX    1000000
 #define NODE_BUCKETS 16384
+#define NODE_CACHES  2                  /* of one file: one, or two while one goes */
+
+/* A file as it was when the site was told of it last. */
+struct version {
+    uint64_t size;
+    int64_t mtime, ctime;
+    uint32_t mtime_nanoseconds, ctime_nanoseconds;
+    bool sure;                          /* a later change would have another time */
+};
 
 struct node {
     struct node *by_key, *by_file;      /* in the tables */
@@ -18,6 +27,10 @@ struct node {
     unsigned opens;
     int reads, writes;                  /* descriptors, while it is open; else -1 */
     struct file_node mounted;           /* port 0: nothing is */
+    struct file_node caches[NODE_CACHES];   /* the site's, each of which is one of `opens` */
+    unsigned cache_count;
+    struct version version;             /* with a cache: what its pages are of */
+    struct node *next_cached;           /* in the list of those with caches */
 };
 
 struct share {
@@ -27,7 +40,7 @@ struct share {
     gid_t gid;
     uint64_t last_key;
     unsigned count;
-    struct node *root;
+    struct node *root, *cached;
     struct node *keys[NODE_BUCKETS], *files[NODE_BUCKETS];
 };
 
@@ -44,6 +57,9 @@ int node_open(struct share *share, const struct node *node, int flags, struct se
 int node_child(struct share *share, int directory, struct node *parent, const char *name, struct node **ret, struct seen *ret_seen);
 /* It has another name now. */
 int node_rename(struct node *node, struct node *parent, const char *name);
+/* Hold it open for these ways (FILE_O_READ, FILE_O_WRITE), opened once for all who have it open. */
+int node_hold(struct share *share, struct node *node, uint32_t access, bool is_directory);
+void node_let_go(struct node *node);
 int seen_from(const struct share *share, int descriptor, struct seen *ret);
 int open_beneath(int directory, const char *path, int flags, mode_t mode);
 

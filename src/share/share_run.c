@@ -20,7 +20,7 @@ void share_run(struct share *share, int socket)
         if (size < (ssize_t)sizeof question || (message.msg_flags & MSG_TRUNC))
             return;                     /* the site is gone */
         size_t used;
-        share_serve(share, &question.request, body, (size_t)size - sizeof question, &answer.reply, reply_body, &used);
+        share_serve(share, &question.request, body, (size_t)size - sizeof question, &answer.answer, reply_body, &used);
         answer.number = question.number;
         parts[0] = (struct iovec){ &answer, sizeof answer };
         parts[1] = (struct iovec){ reply_body, used };

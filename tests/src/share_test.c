@@ -12,7 +12,8 @@
 
 static char base[] = "/tmp/chorus-share-XXXXXX", path[300];
 static struct share *share;
-static struct file_reply reply;
+static struct share_answer answer;
+#define reply answer.reply
 static char reply_body[FILE_BODY_MAX];
 static size_t reply_size;
 
@@ -54,7 +55,7 @@ static int ask_body(uint32_t operation, uint64_t key, struct file_request reques
 {
     request.operation = operation;
     request.key = key;
-    share_serve(share, &request, body, size, &reply, reply_body, &reply_size);
+    share_serve(share, &request, body, size, &answer, reply_body, &reply_size);
     return reply.error;
 }
 
@@ -164,7 +165,7 @@ Test(share, random_requests_leave_the_outside_alone)
             size += strlen(name);
         }
         size += (size_t)rand_r(&seed) % 300;
-        share_serve(share, &request, body, size, &reply, reply_body, &reply_size);
+        share_serve(share, &request, body, size, &answer, reply_body, &reply_size);
         cr_assert(reply_size <= FILE_BODY_MAX && reply.error <= 0);
     }
     FILE *secret = fopen(at("out/secret"), "r");
@@ -176,4 +177,133 @@ Test(share, random_requests_leave_the_outside_alone)
     cr_expect_eq(about.st_nlink, 2);
     cr_expect_eq(access(at("new"), F_OK), -1);
     fclose(secret);
+}
+
+/* Pages that the site keeps */
+
+static struct file_request about(uint64_t cache, uint64_t offset, uint64_t length)
+{
+    struct file_request request = { 0 };
+    const struct share_cache words = { .cache = { .port = 7, .key = cache }, .offset = offset, .length = length };
+    memcpy(request.words, &words, sizeof words);
+    return request;
+}
+
+static bool is_changed(uint64_t cache, bool gone)
+{
+    return answer.changed.count == 1 && answer.changed.cache[0].cache.key == cache && (answer.changed.cache[0].gone != 0) == gone;
+}
+
+/* Old enough that any change has another time. */
+static void make_old(const char *name)
+{
+    usleep(60000);
+    cr_assert_eq(ask(FILE_GETATTR, key_of(name), "", (struct file_request){ 0 }), 0);
+}
+
+Test(share, only_regular_files_have_pages)
+{
+    cr_assert_eq(mkfifo(at("in/fifo"), 0644), 0);
+    cr_expect_eq(ask(SHARE_CACHE, 0, "", about(1, 0, 0)), -EINVAL);
+    cr_expect_eq(ask(SHARE_PULL, key_of("fifo"), "", about(1, 0, 4096)), -EINVAL);
+    cr_expect_eq(ask(SHARE_PULL, 12345, "", about(1, 0, 4096)), -ESTALE);
+    cr_expect_eq(ask(SHARE_UNCACHE, 12345, "", about(1, 0, 0)), -ESTALE);
+    cr_expect_eq(ask(SHARE_UNCACHE, key_of("file"), "", about(1, 0, 0)), 0, "there is none, and that is what was wanted");
+    cr_expect_eq(ask(SHARE_OPERATION_END, 0, "", about(1, 0, 0)), -ENOSYS);
+    cr_expect_eq(ask(SHARE_PULL, key_of("file"), "", about(1, ~0ull, ~0ull)), -EINVAL);
+    cr_expect_eq(ask(SHARE_PULL, key_of("d"), "", about(2, 0, 4096)), -EINVAL);
+}
+
+Test(share, whoever_looks_at_a_file_that_has_changed_hears_of_its_pages)
+{
+    uint64_t key = key_of("file");
+    cr_assert_eq(ask(SHARE_CACHE, key, "", about(1, 0, 0)), 0);
+    make_old("file");
+    key_of("file");
+    cr_expect_eq(answer.changed.count, 0u);
+    cr_assert_eq(ask(SHARE_PULL, key, "", about(1, 0, 4096)), 0);
+    cr_expect(reply_size == 6 && memcmp(reply_body, "inside", 6) == 0 && answer.changed.count == 0);
+    put("in/file", "changed");
+    cr_assert_eq(ask(SHARE_PULL, key, "", about(1, 0, 4096)), 0);
+    cr_expect(is_changed(1, false));
+    cr_expect_eq(answer.changed.cache[0].size, 7u);
+    cr_expect_eq(answer.changed.cache[0].key, key);
+    cr_assert_eq(ask(SHARE_UNCACHE, key, "", about(1, 0, 0)), 0);
+    key_of("file");
+    cr_expect_eq(answer.changed.count, 0u);
+}
+
+/* Within one tick of the host's clock two changes have the same time. */
+Test(share, a_change_that_has_the_same_time_as_the_last_is_not_overlooked)
+{
+    uint64_t key = key_of("file");
+    put("in/file", "first1");
+    cr_assert_eq(ask(SHARE_PULL, key, "", about(1, 0, 4096)), 0);
+    struct stat before;
+    cr_assert_eq(stat(at("in/file"), &before), 0);
+    put("in/file", "second");
+    struct timespec times[] = { before.st_atim, before.st_mtim };
+    utimensat(AT_FDCWD, at("in/file"), times, 0);
+    key_of("file");
+    cr_expect(is_changed(1, false));
+    cr_assert_eq(ask(SHARE_PULL, key, "", about(1, 0, 4096)), 0);
+    cr_expect_eq(memcmp(reply_body, "second", 6), 0);
+}
+
+Test(share, what_is_written_by_requests_is_not_in_pages_any_more)
+{
+    uint64_t key = key_of("file");
+    cr_assert_eq(ask(SHARE_CACHE, key, "", about(1, 0, 0)), 0);
+    make_old("file");
+    cr_assert_eq(ask(FILE_OPEN, 0, "file", (struct file_request){ .open.access = FILE_O_READ | FILE_O_WRITE }), 0);
+    cr_expect_eq(reply.flags, FILE_BY_MESSAGE | FILE_MAPPABLE);
+    cr_assert_eq(ask_body(FILE_WRITE, key, (struct file_request){ 0 }, "x", 1), 0);
+    cr_expect(is_changed(1, false));
+    cr_assert_eq(ask_body(FILE_WRITE, key, (struct file_request){ 0 }, "y", 1), 0);
+    cr_expect(is_changed(1, false));
+    make_old("file");
+    cr_assert_eq(ask(FILE_SETATTR, key, "", (struct file_request){ .setattr = { .valid = FILE_SET_SIZE, .size = 6 } }), 0);
+    cr_expect(is_changed(1, false));
+    make_old("file");
+    cr_assert_eq(ask(FILE_OPEN, 0, "file", (struct file_request){ .open.access = FILE_O_WRITE | FILE_O_TRUNCATE }), 0);
+    cr_expect(is_changed(1, false));
+    cr_expect_eq(answer.changed.cache[0].size, 0u);
+}
+
+Test(share, a_server_that_starts_believes_no_page)
+{
+    cr_assert_eq(ask(SHARE_CACHE, key_of("file"), "", about(1, 0, 0)), 0);
+    make_old("file");
+    cr_assert_eq(ask(SHARE_BEGIN, 0, "", (struct file_request){ 0 }), 0);
+    key_of("file");
+    cr_expect(is_changed(1, false));
+}
+
+Test(share, a_file_without_a_name_lives_as_long_as_it_is_mapped)
+{
+    uint64_t key = key_of("file");
+    cr_assert_eq(ask(SHARE_CACHE, key, "", about(1, 0, 0)), 0);
+    cr_assert_eq(unlink(at("in/file")), 0);
+    cr_assert_eq(ask(SHARE_PULL, key, "", about(1, 0, 4096)), 0);
+    cr_expect_eq(memcmp(reply_body, "inside", 6), 0);
+    put("in/other", "other");
+    cr_assert_eq(ask(SHARE_CACHE, key_of("other"), "", about(2, 0, 0)), 0);
+    cr_expect(is_changed(1, true), "the next that is mapped tells of it");
+    cr_assert_eq(ask(SHARE_UNCACHE, key, "", about(1, 0, 0)), 0);
+    cr_expect_eq(ask(SHARE_PULL, key, "", about(1, 0, 4096)), -ESTALE);
+}
+
+Test(share, of_many_caches_of_a_file_the_oldest_is_forgotten)
+{
+    uint64_t key = key_of("file");
+    for (uint64_t cache = 1; cache <= 5; cache++)
+        cr_assert_eq(ask(SHARE_CACHE, key, "", about(cache, 0, 0)), 0);
+    make_old("file");
+    put("in/file", "changed");
+    key_of("file");
+    cr_expect(answer.changed.count == 2 && answer.changed.cache[0].cache.key == 4 && answer.changed.cache[1].cache.key == 5);
+    for (uint64_t cache = 5; cache > 0; cache--)
+        cr_assert_eq(ask(SHARE_UNCACHE, key, "", about(cache, 0, 0)), 0);
+    unlink(at("in/file"));
+    cr_expect_eq(ask(SHARE_PULL, key, "", about(1, 0, 4096)), -ESTALE, "nobody holds it");
 }

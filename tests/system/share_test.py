@@ -2,11 +2,14 @@
 """A folder of the host inside: --share. What is done in it, who owns what, both sides' changes, and that nobody gets out of it."""
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import threading
 
-from harness import Failure, Site, check, chorus, descendants, comm, expect, expect_match, main, scratch, shell
+from harness import BUILD, Failure, Site, check, chorus, descendants, comm, expect, expect_match, main, scratch, shell, wait_until
+
+PROGRAMS = os.path.join(BUILD, 'tests/programs')
 
 
 def folder(**files):
@@ -197,6 +200,156 @@ def special_files_of_the_host_lead_nowhere():
         os.chdir(here)
         result = shared(path, 'cd /mnt; cat socket 2>&1 | head -1; (echo x >fifo) & cat fifo; ls -l | cut -c 1 | tr -d "\\n"')
     expect_match(r'^cat: .*socket.*\nx\ntps$|^cat: .*socket.*\nx\ntsp$', result.out.decode())
+
+
+# Programs, and files that are mapped
+
+class Mapped(Site):
+    """A program from the folder that maps its file `data`, and is told what to look at."""
+    def __init__(self, path, *options):
+        shutil.copy(f'{PROGRAMS}/mapped', path)
+        super().__init__('/mnt/mapped', '/mnt/data', options=['--share', path, *options])
+        expect(self.line(), b'ready\n')
+
+    def ask(self, words):
+        self.process.stdin.write(words.encode() + b'\n')
+        return self.line().decode().rstrip()
+
+
+def pages(path, letters):
+    with open(os.path.join(path, 'data'), 'w') as file:
+        file.write(''.join(letter * 4096 for letter in letters))
+
+
+@check
+def what_is_no_program_is_not_run_and_what_may_not_be_run_neither():
+    path = folder(text='text', empty='', script='#!/mnt/nobody\n')
+    for name in 'text', 'empty', 'script':
+        os.chmod(f'{path}/{name}', 0o755)
+    shutil.copy(f'{PROGRAMS}/mapped', f'{path}/cut')
+    os.truncate(f'{path}/cut', 5000)
+    shutil.copy(f'{PROGRAMS}/mapped', f'{path}/plain')
+    os.chmod(f'{path}/plain', 0o644)
+    os.mkfifo(f'{path}/fifo', 0o755)
+    os.mkdir(f'{path}/dir')
+    result = shared(path, 'cd /mnt; for name in cut plain fifo dir script nothing; do ./$name data </dev/null; echo $?; done 2>/dev/null | tr "\\n" " "')
+    expect_match(r'^(2|126) 126 126 126 127 127 $', result.out)
+
+
+@check
+def a_file_that_is_cut_while_it_is_mapped_is_a_bus_error():
+    path = folder()
+    pages(path, 'abcd')
+    with Mapped(path) as site:
+        expect((site.ask('shared'), site.ask('peek 0')), ('mapped', 'a'))
+        os.truncate(f'{path}/data', 5000)
+        expect((site.ask('look'), site.ask('peek 0'), site.ask('peek 4096')), ('looked', 'a', 'b'))
+        expect((site.ask('peek 8192'), site.ask('peek 12288'), site.ask('peek 32768')), ('SIGBUS', 'SIGBUS', 'SIGBUS'))
+        pages(path, 'xyz')
+        expect((site.ask('look'), site.ask('peek 8192'), site.ask('peek 0'), site.ask('peek 12288')), ('looked', 'z', 'x', 'SIGBUS'))
+
+
+@check
+def a_file_that_is_cut_before_its_pages_are_touched_is_a_bus_error_at_once():
+    path = folder()
+    pages(path, 'abcdefghijklmnop')
+    with Mapped(path) as site:
+        expect(site.ask('shared'), 'mapped')
+        os.truncate(f'{path}/data', 0)
+        expect((site.ask('peek 0'), site.ask('peek 60000')), ('SIGBUS', 'SIGBUS'))
+
+
+@check
+def the_server_dies_while_a_file_is_mapped_and_nobody_hangs():
+    path = folder()
+    pages(path, 'abcdefghijklmnop')
+    with Mapped(path, '--name', 'm', '--place', 'share=user') as site:
+        expect((site.ask('private'), site.ask('peek 0')), ('mapped', 'a'))
+        before = site.actors()['share0']
+        os.kill(before, 9)
+        if site.ask('peek 61440') not in ('p', 'SIGBUS'):
+            raise Failure('it read something else')
+        wait_until(lambda: site.actors().get('share0', before) != before, 'the next server')
+        wait_until(lambda: site.ask('peek 61440') == 'p', 'the page')
+        pages(path, 'xyz')  # the new server does not know what is cached, and yet it is not shown
+        expect((site.ask('look'), site.ask('peek 4096')), ('looked', 'y'))
+
+
+@check
+def the_process_on_the_host_dies_while_a_file_is_mapped_and_nobody_hangs():
+    path = folder()
+    pages(path, 'a' * 16)
+    with open(f'{path}/data', 'a') as file:
+        file.write('b' * (1 << 20))
+    with Mapped(path) as site:
+        expect((site.ask('shared'), site.ask('peek 0')), ('mapped', 'a'))
+        found = [pid for pid in descendants(site.process.pid) if comm(pid) == 'share']
+        os.kill(found[0], signal.SIGKILL)
+        answer = site.ask('look')
+        expect(answer, 'Bad file descriptor')  # it could not be opened
+        expect(site.ask('peek 0'), 'a')
+
+
+@check
+def what_is_mapped_is_never_written_to_the_folder():
+    path = folder()
+    pages(path, 'ab')
+    with Mapped(path) as site:
+        expect((site.ask('writable'), site.ask('shared'), site.ask('protect'), site.ask('poke 0')),
+               ('No such device', 'mapped', 'Permission denied', 'SIGSEGV'))
+        expect((site.ask('private'), site.ask('poke 1'), site.ask('peek 1'), site.ask('read 1')), ('mapped', 'poked', 'P', 'a'))
+    expect(text_of(path, 'data')[:3], 'aaa')
+
+
+@check
+def a_mapping_shows_what_programs_inside_write():
+    path = folder()
+    pages(path, 'ab')
+    with Mapped(path) as site:
+        expect((site.ask('shared'), site.ask('peek 4097')), ('mapped', 'b'))
+        pages(path, 'cd')
+        expect((site.ask('look'), site.ask('peek 4097')), ('looked', 'd'))
+    result = shared(path, r"""cd /mnt; mkfifo /tmp/in; ./mapped data </tmp/in >/tmp/out & exec 3>/tmp/in
+        until_line() { while [ "$(wc -l </tmp/out)" -lt $1 ]; do sleep 0.01; done; }
+        printf 'shared\npeek 4097\n' >&3; until_line 3
+        printf X | dd of=data bs=1 seek=4097 conv=notrunc 2>/dev/null; echo 'peek 4097' >&3; until_line 4
+        printf Y >data; printf 'peek 0\npeek 4097\n' >&3; until_line 6
+        truncate -s 8192 data; rm data; printf 'peek 0\nread 0\n' >&3; until_line 8; tr '\n' ' ' </tmp/out""")
+    expect(result.out, b'ready mapped d X Y SIGBUS Y Y ')
+
+
+@check
+def a_program_that_the_host_builds_again_is_the_new_one_at_once():
+    path = folder()
+    with Site('sh', options=['--share', path]) as site:
+        for i in range(12):
+            name = f'{PROGRAMS}/rewritten' + ('2' if i % 2 else '')
+            if i % 3 == 2:
+                with open(name, 'rb') as old, open(f'{path}/program', 'r+b') as new:  # in its place
+                    new.write(old.read())
+                    new.truncate()
+            else:
+                if os.path.exists(f'{path}/program'):
+                    os.unlink(f'{path}/program')
+                shutil.copy(name, f'{path}/program')
+            site.process.stdin.write(b'/mnt/program word\n')
+            expect(site.line(), b'two\n' if i % 2 else b'one\n', f'round {i}')
+        # what was run and is deleted is not held for ever
+        share = [pid for pid in descendants(site.process.pid) if comm(pid) == 'share'][0]
+        held = [name for name in os.listdir(f'/proc/{share}/fd') if os.readlink(f'/proc/{share}/fd/{name}').endswith('(deleted)')]
+        if len(held) > 2:
+            raise Failure(f'{len(held)} deleted files are held')
+
+
+@check
+def locks_hold_among_programs_inside():
+    path = folder(data='x' * 100)
+    shutil.copy(f'{PROGRAMS}/mapped', path)
+    result = shared(path, r"""cd /mnt; mkfifo /tmp/in; ./mapped data </tmp/in >/tmp/out & exec 3>/tmp/in; printf 'flock\nrecord\n' >&3
+        while [ "$(wc -l </tmp/out)" -lt 3 ]; do sleep 0.01; done
+        printf 'flock\nrecord\n' | ./mapped data; exec 3>&-; wait; printf 'flock\nrecord\n' | ./mapped data""")
+    expect(result.out.decode().split('\n'), ['ready', 'Resource temporarily unavailable', 'Resource temporarily unavailable',
+                                             'ready', 'locked', 'locked', ''])
 
 
 # Deaths

@@ -166,6 +166,12 @@ int portCreate(const KnCap *cap, KnUniqueId *ui)
     return fake.port_status;
 }
 
+int portDeclare(const KnCap *cap, const KnUniqueId *ui)
+{
+    (void)cap, (void)ui;
+    return fake.port_status;
+}
+
 int portEnable(const KnCap *cap, int portli, unsigned prio)
 {
     (void)cap, (void)portli, (void)prio;
