@@ -26,7 +26,8 @@ enum console_operation {
     CONSOLE_READ,               /* port, length, position -> bytes in the body; none: the end of the input.
                                  * -EAGAIN: CONSOLE_EVENT_READABLE follows */
     CONSOLE_WRITE,              /* port, position, body -> length accepted, at least 1; done.
-                                 * -EAGAIN: CONSOLE_EVENT_WRITABLE follows; else the host's error, e.g. -EPIPE */
+                                 * -EAGAIN: CONSOLE_EVENT_WRITABLE follows; -ESTALE: bytes before it are missing, so
+                                 * connect anew; else the host's error, e.g. -EPIPE */
     CONSOLE_DRAIN,              /* port -> done. 0 when the host has everything that was accepted.
                                  * -EAGAIN: CONSOLE_EVENT_WRITABLE follows when it has; else the host's
                                  * error, when it refused some of it */
@@ -59,6 +60,7 @@ enum console_event_kind {
     CONSOLE_EVENT_READABLE = 0x680,     /* port */
     CONSOLE_EVENT_WRITABLE,             /* port */
     CONSOLE_EVENT_RESIZE,               /* columns, rows */
+    CONSOLE_EVENT_AGAIN,                /* another driver is behind the port: connect as after a death, nothing is lost */
 };
 
 struct console_event {

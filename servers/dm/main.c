@@ -34,7 +34,8 @@ static struct {
 } hint[CHANNELS];
 static struct server_alarm alarm_clock = { .timer = -1, .armed = INT64_MAX };
 static uint64_t connections;            /* to a driver, the number of the present one: the cookie of its watch */
-static bool driver_gone;                /* it has died, though no call has told yet */
+static bool driver_gone;                /* it has died, though no call has told yet; */
+static bool driver_is_new;              /* or was replaced */
 
 /* The pump's own: */
 static KnIpcDest driver;                /* its own port: the next driver must be connected to first */
@@ -93,7 +94,6 @@ static int driver_call(uint32_t operation, unsigned port, uint32_t length, uint3
 static bool driver_watch(const KnUniqueId *port)
 {
     pthread_mutex_lock(&lock);
-    driver_gone = false;
     uint64_t cookie = ++connections;
     pthread_mutex_unlock(&lock);
     return actorWatch(port, server_port(), cookie) == K_OK;
@@ -108,6 +108,9 @@ static bool driver_connect(void)
 
     if (portUi(K_MYACTOR, server_port(), &port) != K_OK)
         return false;
+    pthread_mutex_lock(&lock);
+    driver_gone = driver_is_new = false;
+    pthread_mutex_unlock(&lock);
     memcpy(&request.event_port, &port, sizeof port);
     driver = client_group(CONSOLE_GROUP_STAMP);
     int size = client_call_patiently(&driver, &request, sizeof request, &reply, sizeof reply, NULL,
@@ -200,6 +203,8 @@ static int pump_output(unsigned number, bool *worked)
     struct client_data data = { .out = outgoing[number].bytes + outgoing[number].sent, .out_size = left < CONSOLE_BODY_MAX ? left : CONSOLE_BODY_MAX };
     int status = driver_call(CONSOLE_WRITE, number, 0, outgoing[number].position + (uint32_t)outgoing[number].sent, &reply, &data);
     pthread_mutex_lock(&lock);
+    if (status == K_OK && reply.status == -ESTALE)
+        return K_EDEAD;                 /* it is another driver than we thought */
     if (status != K_OK || reply.status == -EAGAIN)
         return status;
     hint[number].writable = true;
@@ -271,7 +276,8 @@ static void *pump_thread(void *unused)
             continue;
         }
         int status = pump();
-        fprintf(stderr, "dm: the console driver is gone (%s)\n", knStrError(status));
+        if (!driver_is_new)
+            fprintf(stderr, "dm: the console driver is gone (%s)\n", knStrError(status));
     }
     return unused;
 }
@@ -314,6 +320,10 @@ static void console_event(struct server_request *request)
         break;
     case CONSOLE_EVENT_WRITABLE:
         hint[event->port].writable = hint[event->port].drainable = true;
+        break;
+    case CONSOLE_EVENT_AGAIN:
+        driver_gone = driver_is_new = true;
+        pthread_cond_signal(&work);
         break;
     default:
         channel_resize(event->columns, event->rows);
@@ -402,7 +412,7 @@ int main(void)
         { TTY_UNWATCH, handle }, { TTY_SESSION_END, handle }, { TTY_DRAIN, handle },
         { TTY_LIST, handle },
         { CONSOLE_EVENT_READABLE, console_event }, { CONSOLE_EVENT_WRITABLE, console_event },
-        { CONSOLE_EVENT_RESIZE, console_event }, { PICTURE_READY, picture_event },
+        { CONSOLE_EVENT_RESIZE, console_event }, { CONSOLE_EVENT_AGAIN, console_event }, { PICTURE_READY, picture_event },
         { INPUT_READY, picture_event }, { INPUT_HAPPENED, picture_event },
     };
 

@@ -2,6 +2,7 @@
  *
  * Events are gathered until their EV_SYN, and then given to the driver all together or, if it has not offered enough buffers, not at all; but keys that
  * were told as pressed are told as released later, as soon as there is room: a key never stays down for want of a buffer.
+ * What happens while there is no driver is kept for the next one, so that nothing is lost when one takes over from another.
  */
 #include "virtio_input.h"
 
@@ -14,6 +15,7 @@
 
 #define QUEUE_SIZE 64
 #define GROUP_MOST 16
+#define KEPT_MOST  256
 #define KEYS       0x200                /* codes that we know */
 
 struct input {
@@ -25,6 +27,8 @@ struct input {
     uint8_t lift[KEYS / 8];             /* released, and not told so */
     struct virtio_input_event group[GROUP_MOST];
     unsigned group_count;
+    struct virtio_input_event kept[KEPT_MOST];  /* whole groups, for the next driver */
+    unsigned kept_count;
 };
 
 static struct input *input_of(struct virtio_device *device)
@@ -198,17 +202,45 @@ static void group_give(struct input *input)
     virtqueue_signal(&input->virtio, VIRTIO_INPUT_EVENTS);
 }
 
+/* All of it, or nothing but the releases of keys. */
+static void group_keep(struct input *input)
+{
+    if (input->kept_count + input->group_count <= KEPT_MOST) {
+        memcpy(input->kept + input->kept_count, input->group, input->group_count * sizeof *input->group);
+        input->kept_count += input->group_count;
+    } else {
+        for (unsigned i = 0; i < input->group_count; i++)
+            if (input->group[i].type == EV_KEY && input->group[i].code < KEYS)
+                bit_set(input->lift, input->group[i].code, input->group[i].value == 0);
+    }
+    input->group_count = 0;
+}
+
+static void kept_give(struct input *input)
+{
+    unsigned given = 0;
+
+    while (given < input->kept_count && event_give(input, &input->kept[given]))
+        given++;
+    input->kept_count -= given;
+    memmove(input->kept, input->kept + given, input->kept_count * sizeof *input->kept);
+}
+
 void virtio_input_event(struct device *device, uint16_t type, uint16_t code, int32_t value)
 {
     struct input *input = (struct input *)device;
 
-    if (!virtio_running(&input->virtio) || !has_event(input, type, code))
+    if (!has_event(input, type, code))
         return;
     if (input->group_count == GROUP_MOST)
         input->group_count--;           /* no sensible group is so long: the last one counts */
     input->group[input->group_count++] = (struct virtio_input_event){ .type = type, .code = code, .value = (uint32_t)value };
-    if (type == EV_SYN)
+    if (type != EV_SYN)
+        return;
+    if (virtio_running(&input->virtio) && input->kept_count == 0)
         group_give(input);
+    else
+        group_keep(input);
 }
 
 /* Lights of the keyboard: there are none. */
@@ -217,7 +249,9 @@ static void input_notify(struct virtio_device *device, unsigned queue)
     struct virtio_chain chain;
 
     if (queue == VIRTIO_INPUT_EVENTS) {
-        keys_lift(input_of(device));
+        kept_give(input_of(device));
+        if (input_of(device)->kept_count == 0)
+            keys_lift(input_of(device));
         virtqueue_signal(device, VIRTIO_INPUT_EVENTS);
         return;
     }

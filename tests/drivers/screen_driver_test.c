@@ -132,3 +132,17 @@ Test(framebuffer, a_device_that_stopped_is_noticed)
     framebuffer_update(&driver);
     cr_expect(driver.failed);
 }
+
+Test(framebuffer, the_picture_is_there_when_it_is_begun_again)
+{
+    framebuffer_show(&driver, true);
+    draw(3, 50, 0x123456);
+    cr_assert(framebuffer_end(&driver));
+    cr_expect_eq(screen_share(screen)->picture_on, 0u);
+    cr_assert(framebuffer_begin(&driver, &registers, host_memory));
+    framebuffer_show(&driver, true);
+    framebuffer_update(&driver);
+    for (int i = 0; i < 100 && shown(3, 50) != 0x123456; i++)
+        host_bus_step();
+    cr_expect_eq(shown(3, 50), 0x123456u);
+}

@@ -66,6 +66,11 @@ bool virtio_begin(struct virtio_driver *driver, const struct driver_registers *r
     return reg_read(driver, VIRTIO_STATUS) & VIRTIO_FEATURES_OK;
 }
 
+bool virtio_end(struct virtio_driver *driver)
+{
+    return reset(driver);
+}
+
 bool virtio_has_feature(const struct virtio_driver *driver, uint64_t feature)
 {
     return (driver->features & feature) != 0;

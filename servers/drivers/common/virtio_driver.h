@@ -58,6 +58,8 @@ struct virtio_buffer {
  * that the device has. False: no such device, or it does not come to rest. */
 bool virtio_begin(struct virtio_driver *driver, const struct driver_registers *registers,
                   uint32_t type, uint64_t wanted);
+/* Reset it, and wait until it is at rest: from then on nothing of ours is changed, and what has come before can still be taken. False: it does not. */
+bool virtio_end(struct virtio_driver *driver);
 bool virtio_has_feature(const struct virtio_driver *driver, uint64_t feature);
 /* `memory` is page aligned, VIRTIO_DRIVER_QUEUE_MEMORY bytes, locked. False: no such queue. */
 bool virtio_queue_open(struct virtio_driver *driver, struct virtio_queue *queue, unsigned number,

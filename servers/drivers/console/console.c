@@ -42,10 +42,11 @@ static bool port_memory(struct console *console, struct console_port *port)
 {
     size_t in = port->has_input ? CONSOLE_IN_BUFFERS * CONSOLE_IN_SIZE : 0;
     size_t out = port->has_output ? CONSOLE_OUT_BUFFERS * CONSOLE_OUT_SIZE : 0;
-    uint8_t *memory = console->memory(in + out);
+    uint8_t *memory = port->memory != NULL ? port->memory : console->memory(in + out);
 
     if (memory == NULL)
         return false;
+    port->memory = memory;
     for (unsigned i = 0; port->has_input && i < CONSOLE_IN_BUFFERS; i++, memory += CONSOLE_IN_SIZE)
         port->in_buffer[i].memory = memory;
     for (unsigned i = 0; port->has_output && i < CONSOLE_OUT_BUFFERS; i++, memory += CONSOLE_OUT_SIZE)
@@ -293,10 +294,14 @@ static void do_write(struct console_port *port, const struct console_request *re
                      size_t body_size)
 {
     int32_t had = (int32_t)(port->out_position - request->position);
-    size_t skip = had <= 0 ? 0 : (size_t)had < body_size ? (size_t)had : body_size;    /* by us, or by a driver before us */
+    size_t skip = had < 0 ? 0 : (size_t)had < body_size ? (size_t)had : body_size;    /* by us, or by a driver before us */
 
     if (!port->has_output || body_size == 0) {
         reply->status = -EINVAL;
+        return;
+    }
+    if (had < 0) {
+        reply->status = -ESTALE;
         return;
     }
     do {
@@ -430,10 +435,14 @@ static void positions_read(struct console *console)
 bool console_begin(struct console *console, const struct driver_registers *registers,
                    void *(*memory)(size_t size), void (*event)(const struct console_event *event))
 {
-    *console = (struct console){ .memory = memory, .event = event };
-    uint8_t *queues = memory(2 * (CONSOLE_PORTS + 1) * VIRTIO_DRIVER_QUEUE_MEMORY);
-    uint8_t *control = memory(CONSOLE_CONTROL_BUFFERS * (CONSOLE_CONTROL_SIZE
-                                                         + sizeof *console->message));
+    const struct console old = *console;
+    uint8_t *queues = old.queue_memory != NULL ? old.queue_memory : memory(2 * (CONSOLE_PORTS + 1) * VIRTIO_DRIVER_QUEUE_MEMORY);
+    uint8_t *control = old.control_memory != NULL ? old.control_memory
+                                                  : memory(CONSOLE_CONTROL_BUFFERS * (CONSOLE_CONTROL_SIZE + sizeof *console->message));
+
+    *console = (struct console){ .memory = memory, .event = event, .queue_memory = queues, .control_memory = control };
+    for (unsigned i = 0; i < CONSOLE_PORTS; i++)
+        console->port[i].memory = old.port[i].memory;
     if (queues == NULL || control == NULL
         || !virtio_begin(&console->driver, registers, VIRTIO_TYPE_CONSOLE,
                          VIRTIO_CONSOLE_F_SIZE | VIRTIO_CONSOLE_F_MULTIPORT)

@@ -36,6 +36,7 @@ struct console_port {
     struct virtio_queue in, out;
     struct console_buffer in_buffer[CONSOLE_IN_BUFFERS], out_buffer[CONSOLE_OUT_BUFFERS];
     struct console_buffer *arrived, **arrived_end;
+    uint8_t *memory;                    /* of the buffers */
 };
 
 struct console {
@@ -48,10 +49,11 @@ struct console {
     bool message_busy[CONSOLE_CONTROL_BUFFERS];
     uint16_t columns, rows;
     struct console_port port[CONSOLE_PORTS];
+    uint8_t *queue_memory, *control_memory;
     bool failed;                        /* no memory for a port that appeared, or no buffers: start again */
 };
 
-/* False: no console there, or no memory. */
+/* False: no console there, or no memory. The memory of an earlier beginning is used again. */
 bool console_begin(struct console *console, const struct driver_registers *registers,
                    void *(*memory)(size_t size), void (*event)(const struct console_event *event));
 

@@ -13,9 +13,11 @@ static void buffer_offer(struct input *input, struct virtio_input_event *buffer)
 
 bool input_begin(struct input *input, const struct driver_registers *registers, void *(*memory)(size_t size))
 {
-    *input = (struct input){ 0 };
-    uint8_t *queues = memory(2 * VIRTIO_DRIVER_QUEUE_MEMORY);
-    input->buffer = memory((INPUT_BUFFERS * sizeof *input->buffer + PAGE - 1) / PAGE * PAGE);
+    uint8_t *queues = input->queues != NULL ? input->queues : memory(2 * VIRTIO_DRIVER_QUEUE_MEMORY);
+    struct virtio_input_event *buffer = input->buffer != NULL ? input->buffer
+                                                              : memory((INPUT_BUFFERS * sizeof *input->buffer + PAGE - 1) / PAGE * PAGE);
+
+    *input = (struct input){ .queues = queues, .buffer = buffer };
     if (queues == NULL || input->buffer == NULL || !virtio_begin(&input->driver, registers, VIRTIO_TYPE_INPUT, 0)
         || !virtio_queue_open(&input->driver, &input->events, VIRTIO_INPUT_EVENTS, queues)
         || !virtio_queue_open(&input->driver, &input->status, VIRTIO_INPUT_STATUS, queues + VIRTIO_DRIVER_QUEUE_MEMORY)
@@ -27,6 +29,11 @@ bool input_begin(struct input *input, const struct driver_registers *registers, 
     virtio_queue_interrupts(&input->events, true);
     virtio_queue_kick(&input->events);
     return true;
+}
+
+bool input_end(struct input *input)
+{
+    return virtio_end(&input->driver);
 }
 
 /* One item of the configuration; returns how much of it there is. */

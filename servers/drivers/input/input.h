@@ -11,10 +11,13 @@ struct input {
     struct virtio_driver driver;
     struct virtio_queue events, status;
     struct virtio_input_event *buffer;      /* INPUT_BUFFERS of them, all with the device */
+    uint8_t *queues;
 };
 
-/* False: no such device, or no memory. `memory`: page aligned, zeroed, locked; NULL: none. */
+/* False: no such device, or no memory. The memory of an earlier beginning is used again. `memory`: page aligned, zeroed, locked; NULL: none. */
 bool input_begin(struct input *input, const struct driver_registers *registers, void *(*memory)(size_t size));
+/* Let go of the device: what it has told until now can still be taken, and no more comes. */
+bool input_end(struct input *input);
 /* What it is. */
 void input_about(struct input *input, struct input_about *about);
 /* The next entries, in the order in which they came; 0: no more, and an interrupt comes with the next. */

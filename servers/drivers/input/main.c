@@ -1,4 +1,6 @@
-/* The driver of keyboard and mouse: an actor between virtio input devices and dm. It has all of them, and passes on what they tell. */
+/* The driver of keyboard and mouse: an actor between virtio input devices and dm. It has all of them, and passes on what they tell.
+ *
+ * It can be replaced: it passes on what has come, and gives the devices back, which keep what happens until the next one is there. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -6,6 +8,7 @@
 #include <string.h>
 
 #include <server/client.h>
+#include <server/handover.h>
 #include <server/server.h>
 
 #include "../common/actor.h"
@@ -20,6 +23,7 @@ static struct {
     struct input input;
     struct driver_registers registers;
     unsigned device, intr;
+    bool is_ours;
     struct input_about about;
 } devices[INPUT_DEVICES];
 static unsigned device_count;
@@ -64,28 +68,50 @@ static void *announce(void *unused)
     return unused;
 }
 
-static int device_start(unsigned number)
+static int device_claim(unsigned number)
 {
     int found = driver_device_open(VIRTIO_TYPE_INPUT, number, &devices[number].intr);
 
     if (found < 0)
         return found;
     devices[number].device = (unsigned)found;
+    devices[number].is_ours = true;
     driver_registers_init(&devices[number].registers, &devices[number].device);
-    if (!input_begin(&devices[number].input, &devices[number].registers, driver_memory))
-        return K_EFAIL;
-    input_about(&devices[number].input, &devices[number].about);
-    return svIntrAttach(devices[number].intr, server_port());
+    return K_OK;
+}
+
+/* All that there are. */
+static int devices_claim(void)
+{
+    int status = K_OK;
+
+    while (device_count < INPUT_DEVICES && (status = device_claim(device_count)) == K_OK)
+        device_count++;
+    return device_count == 0 ? status : K_OK;
+}
+
+static int devices_begin(void)
+{
+    int status = K_OK;
+
+    for (unsigned i = 0; i < device_count && status == K_OK; i++) {
+        if (!input_begin(&devices[i].input, &devices[i].registers, driver_memory))
+            return K_EFAIL;
+        input_about(&devices[i].input, &devices[i].about);
+        status = svIntrAttach(devices[i].intr, server_port());
+        pass_on(i);                     /* what came before there was an interrupt */
+    }
+    return status;
 }
 
 static int start(void)
 {
     pthread_t thread;
-    int status = K_OK;
+    int status = devices_claim();
 
-    while (device_count < INPUT_DEVICES && (status = device_start(device_count)) == K_OK)
-        device_count++;
-    if (device_count == 0)
+    if (status == K_OK)
+        status = devices_begin();
+    if (status != K_OK)
         return status;
     if (pthread_create(&thread, NULL, announce, NULL) != 0)
         return K_ENOMEM;
@@ -93,8 +119,63 @@ static int start(void)
     return K_OK;
 }
 
+/* ---- replacing ---- */
+
+static int hand_over(struct handover_state *state)
+{
+    for (unsigned i = 0; i < device_count; i++) {
+        if (!input_end(&devices[i].input))
+            return K_ETIMEOUT;
+        pass_on(i);
+        int status = deviceClose(devices[i].device);
+        if (status != K_OK)
+            return status;
+        devices[i].is_ours = false;
+    }
+    return handover_put(state, &device_count, sizeof device_count);
+}
+
+static void begin_or_die(int status)
+{
+    if (status == K_OK)
+        status = devices_begin();
+    if (status == K_OK)
+        return;
+    fprintf(stderr, "input: a device does not come back\n");
+    exit(1);                            /* the next one has them */
+}
+
+static void resume(void)
+{
+    int status = K_OK;
+
+    for (unsigned i = 0; i < device_count && status == K_OK; i++)
+        if (!devices[i].is_ours)
+            status = device_claim(i);
+    begin_or_die(status);
+}
+
+/* What the devices tell is taken only when there is no way back. */
+static int take_over(struct handover_state *state, uint32_t version)
+{
+    unsigned count = 0;
+
+    if (version != 1 || handover_get(state, &count, sizeof count) != K_OK)
+        return K_EINVAL;
+    int status = devices_claim();
+    return status == K_OK && device_count != count ? K_EINVAL : status;
+}
+
+static void taken_over(void)
+{
+    begin_or_die(K_OK);
+}
+
+static const struct server_handover handover = { .version = 1, .hand_over = hand_over, .resume = resume,
+                                                 .take_over = take_over, .taken_over = taken_over };
+
 int main(void)
 {
     return -server_run(&(struct server){ .name = "input", .stamp = INPUT_GROUP_STAMP, .workers = 1, .body_max = 4096,
-                                         .unsupported = -ENOSYS, .start = start, .interrupt = interrupt });
+                                         .unsupported = -ENOSYS, .start = start, .interrupt = interrupt, .handover = &handover });
 }

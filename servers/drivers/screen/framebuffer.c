@@ -121,9 +121,12 @@ static void resource_make(struct framebuffer *screen)
 
 bool framebuffer_begin(struct framebuffer *screen, const struct driver_registers *registers, void *(*memory)(size_t size))
 {
-    *screen = (struct framebuffer){ 0 };
-    uint8_t *queues = memory(2 * VIRTIO_DRIVER_QUEUE_MEMORY);
-    screen->command = memory((FRAMEBUFFER_COMMANDS * sizeof *screen->command + PAGE - 1) / PAGE * PAGE);
+    const struct framebuffer old = *screen;
+    uint8_t *queues = old.queues != NULL ? old.queues : memory(2 * VIRTIO_DRIVER_QUEUE_MEMORY);
+
+    *screen = (struct framebuffer){ .queues = queues, .command = old.command, .pixels = old.pixels, .room = old.room };
+    if (screen->command == NULL)
+        screen->command = memory((FRAMEBUFFER_COMMANDS * sizeof *screen->command + PAGE - 1) / PAGE * PAGE);
     if (queues == NULL || screen->command == NULL || !virtio_begin(&screen->driver, registers, VIRTIO_TYPE_GPU, 0)
         || !virtio_queue_open(&screen->driver, &screen->control, VIRTIO_GPU_CONTROL, queues)
         || !virtio_queue_open(&screen->driver, &screen->cursor, VIRTIO_GPU_CURSOR, queues + VIRTIO_DRIVER_QUEUE_MEMORY)
@@ -134,11 +137,21 @@ bool framebuffer_begin(struct framebuffer *screen, const struct driver_registers
         return false;
     screen->stride = screen->width * PIXEL;
     screen->size = ((size_t)screen->stride * screen->height + PAGE - 1) / PAGE * PAGE;
-    screen->pixels = memory(screen->size);
+    if (screen->room < screen->size) {
+        screen->pixels = memory(screen->size);
+        screen->room = screen->size;
+    }
     if (screen->pixels == NULL)
         return false;
     resource_make(screen);
     return !screen->failed;
+}
+
+bool framebuffer_end(struct framebuffer *screen)
+{
+    framebuffer_update(screen);
+    settle(screen);
+    return virtio_end(&screen->driver);
 }
 
 /* ---- showing ---- */

@@ -21,13 +21,18 @@ struct framebuffer {
     uint32_t width, height, stride;     /* pixels, pixels, bytes */
     size_t size;                        /* bytes, whole pages */
     uint8_t *pixels;
+    uint8_t *queues;
+    size_t room;                        /* bytes that `pixels` has */
     bool shown;
     bool failed;                        /* the device stopped, or refused something: start again */
     uint64_t changed[FRAMEBUFFER_SIDE_MOST / 64];    /* lines */
 };
 
-/* False: no such device, or no memory. `memory`: page aligned, zeroed, locked; NULL: none. */
+/* False: no such device, or no memory. `memory`: page aligned, zeroed, locked; NULL: none. The memory of an earlier beginning is used again, and the picture in it
+ * stays. */
 bool framebuffer_begin(struct framebuffer *screen, const struct driver_registers *registers, void *(*memory)(size_t size));
+/* Show what has changed, and let go of the device. False: it does not come to rest. */
+bool framebuffer_end(struct framebuffer *screen);
 /* Show the picture, or nothing. */
 void framebuffer_show(struct framebuffer *screen, bool on);
 /* These bytes of `pixels` have changed. */

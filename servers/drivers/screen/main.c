@@ -4,7 +4,9 @@
  * page is written (GETACCESS): so we hear of the first write, let writers go on for a while, take their right to write away again, get what
  * they have written as PUSHOUTs, and have the device show those lines. While nobody draws nothing happens at all.
  *
- * Threads: the mapper's, which answers the Nucleus; the painter; and the server's worker, for dm.
+ * Threads: the server's workers, who answer the Nucleus and dm; and the painter.
+ *
+ * It can be replaced: the picture goes along. The painter need not be at rest for that: what it waits for comes to the next driver.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -14,6 +16,7 @@
 
 #include <mem/chMapper.h>
 #include <server/client.h>
+#include <server/handover.h>
 #include <server/server.h>
 
 #include "../common/actor.h"
@@ -24,19 +27,22 @@
 #define FRAME          16000000ll       /* ns: pictures are shown no faster, */
 #define GATHER         6000000ll        /* and what is drawn within so long of the first write together */
 #define ANNOUNCE_AGAIN 10000000ll
+#define MAPPER_PRIORITY 64
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
 static struct framebuffer screen;           /* with the lock, as all of this */
 static bool granted;                    /* somebody may write since the painter looked last */
 static bool came;                       /* lines have come that are not shown */
+static bool resting;                    /* the device is not ours: nothing is shown */
 static KnCap cache;                     /* the Nucleus's cache of the picture; cleared: there is none */
 static bool cache_known;
 
 static struct driver_registers registers;
 static unsigned device, intr;
+static bool device_is_ours;
+static bool show_after;                 /* of a successor: what the one before showed */
 static KnUniqueId mapper_ui;
-static int mapper_port;
 
 static void die(const char *why)
 {
@@ -88,53 +94,30 @@ static size_t pull_in(const KnMpRequest *request, uint8_t *body)
     return length;
 }
 
-/* Returns the size of the reply's body. */
-static size_t serve(const KnMpRequest *request, uint8_t *body, size_t size, KnMpReply *reply)
+/* Of the Nucleus: the loop has seen to that. */
+static void serve(struct server_request *request)
 {
-    size_t reply_size = 0;
+    KnMpRequest ask;
+    KnMpReply reply;
+    size_t size = 0;
 
-    *reply = (KnMpReply){ .diag = K_OK, .ordinal = request->ordinal };
-    if (request->segKey != PICTURE_KEY) {
-        reply->diag = K_EUNKNOWN;
-        return 0;
+    memcpy(&ask, request->annex, sizeof ask);
+    reply = (KnMpReply){ .diag = ask.segKey == PICTURE_KEY ? K_OK : K_EUNKNOWN, .ordinal = ask.ordinal };
+    if (ask.segKey == PICTURE_KEY) {
+        pthread_mutex_lock(&lock);
+        cache = ask.lc;
+        cache_known = ask.op != K_MP_RELEASE;
+        switch (ask.op) {
+        case K_MP_GETACCESS: get_access(&ask, &reply); break;
+        case K_MP_PULLIN: size = pull_in(&ask, request->body); break;
+        case K_MP_PUSHOUT: push_out(&ask, request->body, request->body_size); break;
+        case K_MP_RELEASE: break;
+        default: reply.diag = K_EINVAL;
+        }
+        pthread_mutex_unlock(&lock);
     }
-    pthread_mutex_lock(&lock);
-    cache = request->lc;
-    cache_known = request->op != K_MP_RELEASE;
-    switch (request->op) {
-    case K_MP_GETACCESS: get_access(request, reply); break;
-    case K_MP_PULLIN: reply_size = pull_in(request, body); break;
-    case K_MP_PUSHOUT: push_out(request, body, size); break;
-    case K_MP_RELEASE: break;
-    default: reply->diag = K_EINVAL;
-    }
-    pthread_mutex_unlock(&lock);
-    return reply_size;
-}
-
-static void *mapper_run(void *body)
-{
-    _Alignas(16) uint8_t annex[K_CMSGANNEXSIZE], reply_annex[K_CMSGANNEXSIZE];
-    KnMsgDesc answer = { .annexAddr = reply_annex, .bodyAddr = body };
-    bool answered = false;
-
-    for (;;) {
-        KnMsgDesc message = { .annexAddr = annex, .bodyAddr = body, .bodySize = K_CMSGSIZEMAX };
-        KnMpRequest request;
-        KnMpReply reply;
-        int port = mapper_port;
-        int status = ipcReplyReceive(answered ? &answer : NULL, &message, &port, K_FOREVER);
-
-        answered = false;
-        if (status < 0)
-            continue;                   /* who asked last has gone */
-        memcpy(&request, annex, sizeof request);
-        answer.bodySize = (uint32_t)serve(&request, body, message.bodySize, &reply);
-        memset(reply_annex, 0, sizeof reply_annex);
-        memcpy(reply_annex, &reply, sizeof reply);
-        answered = request.op != K_MP_RELEASE;
-    }
-    return NULL;
+    if (ask.op != K_MP_RELEASE)
+        server_reply_body(request, &reply, sizeof reply, request->body, size);
 }
 
 /* ---- the painter ---- */
@@ -174,14 +157,15 @@ static KnTime frame_await(KnTime last)
     return due;
 }
 
-static void *painter_run(void *unused)
+static void *painter_run(void *is_successor)
 {
     KnTime last = 0;
 
-    picture_recover();
+    if (is_successor == NULL)
+        picture_recover();
     pthread_mutex_lock(&lock);
     for (;;) {
-        while (!granted && !came)
+        while (resting || (!granted && !came))
             pthread_cond_wait(&work, &lock);
         granted = false;                /* who writes after the flush has taken the right away asks anew */
         KnCap of = cache;
@@ -189,14 +173,16 @@ static void *painter_run(void *unused)
         pthread_mutex_unlock(&lock);
         last = frame_await(last);
         if (known)
-            lcFlush(&of, 0, 0, K_DOWNGRADE, 0); /* the PUSHOUTs come to the mapper's thread meanwhile */
+            lcFlush(&of, 0, 0, K_DOWNGRADE, 0); /* the PUSHOUTs come to the workers meanwhile */
         pthread_mutex_lock(&lock);
+        if (resting)
+            continue;
         came = false;
         framebuffer_update(&screen);
         if (screen.failed)
             die("the device stopped");
     }
-    return unused;
+    return is_successor;
 }
 
 /* ---- dm ---- */
@@ -241,39 +227,124 @@ static int thread_start(void *(*run)(void *argument), void *argument)
     return K_OK;
 }
 
-static int mapper_start(void)
-{
-    void *body = driver_memory(K_CMSGSIZEMAX);
-    int status = uiBuild(&mapper_ui, K_UISTATPORT, 0, PICTURE_MAPPER_STAMP);
-
-    if (body == NULL || status != K_OK)
-        return body == NULL ? K_ENOMEM : status;
-    mapper_port = portDeclare(K_MYACTOR, &mapper_ui);
-    return mapper_port < 0 ? mapper_port : thread_start(mapper_run, body);
-}
-
-static int start(void)
+static int device_begin(void)
 {
     int found = driver_device_open(VIRTIO_TYPE_GPU, 0, &intr);
 
     if (found < 0)
         return found;
     device = (unsigned)found;
+    device_is_ours = true;
     driver_registers_init(&registers, &device);
-    if (!framebuffer_begin(&screen, &registers, driver_memory))
-        return K_EFAIL;
-    int status = mapper_start();
+    return framebuffer_begin(&screen, &registers, driver_memory) ? K_OK : K_EFAIL;
+}
+
+static int start(void)
+{
+    int status = uiBuild(&mapper_ui, K_UISTATPORT, 0, PICTURE_MAPPER_STAMP);
+
     if (status == K_OK)
+        status = device_begin();
+    if (status == K_OK)
+        status = server_port_declare(&mapper_ui, MAPPER_PRIORITY);
+    if (status >= 0)
         status = thread_start(painter_run, NULL);
     if (status == K_OK)
         status = thread_start(announce, NULL);
     return status == K_OK ? svIntrAttach(intr, server_port()) : status;
 }
 
+/* ---- replacing ---- */
+
+/* What goes along, and the picture after it. */
+struct left_over {
+    uint32_t width, height;
+    uint32_t shown, cache_known;
+    KnCap cache;
+};
+
+static int hand_over(struct handover_state *state)
+{
+    pthread_mutex_lock(&lock);
+    resting = true;
+    const struct left_over left = { .width = screen.width, .height = screen.height, .shown = screen.shown, .cache_known = cache_known,
+                                    .cache = cache };
+    bool ended = framebuffer_end(&screen);
+    pthread_mutex_unlock(&lock);
+    int status = ended ? deviceClose(device) : K_ETIMEOUT;
+    if (status != K_OK)
+        return status;
+    device_is_ours = false;
+    handover_put(state, &left, sizeof left);
+    return handover_put(state, screen.pixels, screen.size);
+}
+
+/* With the lock. */
+static void show_again(bool shown)
+{
+    framebuffer_show(&screen, shown);
+    framebuffer_changed(&screen, 0, screen.size);
+    resting = false;
+    granted = true;                     /* who wrote before has the right still */
+    painter_wake(&came);
+}
+
+static void resume(void)
+{
+    bool shown = screen.shown;
+
+    if (device_is_ours) {
+        deviceClose(device);            /* it has been reset, or will not be */
+        device_is_ours = false;
+    }
+    pthread_mutex_lock(&lock);
+    if (device_begin() != K_OK || svIntrAttach(intr, server_port()) != K_OK)
+        die("the device does not come back");
+    show_again(shown);
+    pthread_mutex_unlock(&lock);
+}
+
+static int take_over(struct handover_state *state, uint32_t version)
+{
+    struct left_over left;
+    int status = version == 1 ? handover_get(state, &left, sizeof left) : K_EINVAL;
+
+    if (status == K_OK)
+        status = uiBuild(&mapper_ui, K_UISTATPORT, 0, PICTURE_MAPPER_STAMP);
+    if (status == K_OK)
+        status = device_begin();
+    if (status == K_OK && (left.width != screen.width || left.height != screen.height))
+        status = K_EINVAL;
+    if (status == K_OK)
+        status = handover_get(state, screen.pixels, screen.size);
+    if (status != K_OK)
+        return status;
+    cache = left.cache;
+    cache_known = left.cache_known != 0;
+    resting = true;
+    show_after = left.shown != 0;
+    return thread_start(painter_run, &screen);
+}
+
+static void taken_over(void)
+{
+    pthread_mutex_lock(&lock);
+    show_again(show_after);
+    pthread_mutex_unlock(&lock);
+    if (svIntrAttach(intr, server_port()) != K_OK)
+        fprintf(stderr, "screen: no interrupts\n");
+}
+
+static const struct server_handover handover = { .version = 1, .hand_over = hand_over, .resume = resume,
+                                                 .take_over = take_over, .taken_over = taken_over };
+
 int main(void)
 {
-    static const struct server_operation operations[] = { { PICTURE_USE, use } };
+    static const struct server_operation operations[] = {
+        { K_MP_PULLIN, serve }, { K_MP_PUSHOUT, serve }, { K_MP_GETACCESS, serve }, { K_MP_RELEASE, serve }, { PICTURE_USE, use },
+    };
 
-    return -server_run(&(struct server){ .name = "screen", .stamp = PICTURE_GROUP_STAMP, .workers = 1, .body_max = 4096,
-                                         .unsupported = -ENOSYS, SERVER_TABLE(operations), .start = start, .interrupt = interrupt });
+    return -server_run(&(struct server){ .name = "screen", .stamp = PICTURE_GROUP_STAMP, .workers = 2, .body_max = K_CMSGSIZEMAX,
+                                         .unsupported = -ENOSYS, SERVER_TABLE(operations), .start = start, .interrupt = interrupt,
+                                         .handover = &handover });
 }
