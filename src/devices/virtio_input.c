@@ -1,8 +1,8 @@
 /* virtio-input: see virtio_input.h.
  *
- * Events are gathered until their EV_SYN, and then given to the driver all together or, if it has not offered enough buffers, not at all; but keys that
- * were told as pressed are told as released later, as soon as there is room: a key never stays down for want of a buffer.
- * What happens while there is no driver is kept for the next one, so that nothing is lost when one takes over from another.
+ * Events are gathered until their EV_SYN, and then wait, in their order, until the driver has offered buffers for them; also while there is no driver, so
+ * that nothing is lost when one takes over from another. When too many wait, a group is lost as a whole; but keys that
+ * are known as pressed are told as released later, as soon as there is room: a key never stays down.
  */
 #include "virtio_input.h"
 
@@ -23,11 +23,11 @@ struct input {
     unsigned kind;
     uint8_t select, subselect;
     uint8_t keys[KEYS / 8];             /* that it has */
-    uint8_t down[KEYS / 8];             /* told as pressed */
+    uint8_t down[KEYS / 8];             /* told as pressed, or waiting to be */
     uint8_t lift[KEYS / 8];             /* released, and not told so */
     struct virtio_input_event group[GROUP_MOST];
     unsigned group_count;
-    struct virtio_input_event kept[KEPT_MOST];  /* whole groups, for the next driver */
+    struct virtio_input_event kept[KEPT_MOST];  /* waiting, whole groups */
     unsigned kept_count;
 };
 
@@ -154,10 +154,6 @@ static bool event_give(struct input *input, const struct virtio_input_event *eve
         return false;
     size_t written = chain_write(&chain, 0, event, sizeof *event);
     virtqueue_put(&input->virtio, VIRTIO_INPUT_EVENTS, &chain, (uint32_t)written);
-    if (event->type == EV_KEY && event->code < KEYS) {
-        bit_set(input->down, event->code, event->value != 0);
-        bit_set(input->lift, event->code, false);
-    }
     return true;
 }
 
@@ -171,47 +167,28 @@ static void keys_lift(struct input *input)
             continue;
         if (!event_give(input, &(struct virtio_input_event){ .type = EV_KEY, .code = (uint16_t)code }))
             return;
+        bit_set(input->lift, code, false);
+        bit_set(input->down, code, false);
         any = true;
     }
     if (any)
         event_give(input, &(struct virtio_input_event){ .type = EV_SYN });
 }
 
-static void group_lose(struct input *input)
-{
-    for (unsigned i = 0; i < input->group_count; i++) {
-        const struct virtio_input_event *event = &input->group[i];
-        if (event->type == EV_KEY && event->code < KEYS && bit(input->down, event->code))
-            bit_set(input->lift, event->code, event->value == 0);
-    }
-}
-
-static void group_give(struct input *input)
-{
-    unsigned given = 0;
-
-    keys_lift(input);
-    while (given < input->group_count && event_give(input, &input->group[given]))
-        given++;
-    if (given < input->group_count) {
-        input->group_count -= given;
-        memmove(input->group, input->group + given, input->group_count * sizeof *input->group);
-        group_lose(input);
-    }
-    input->group_count = 0;
-    virtqueue_signal(&input->virtio, VIRTIO_INPUT_EVENTS);
-}
-
-/* All of it, or nothing but the releases of keys. */
+/* All of it waits, or nothing but the releases of keys. */
 static void group_keep(struct input *input)
 {
-    if (input->kept_count + input->group_count <= KEPT_MOST) {
-        memcpy(input->kept + input->kept_count, input->group, input->group_count * sizeof *input->group);
-        input->kept_count += input->group_count;
-    } else {
-        for (unsigned i = 0; i < input->group_count; i++)
-            if (input->group[i].type == EV_KEY && input->group[i].code < KEYS)
-                bit_set(input->lift, input->group[i].code, input->group[i].value == 0);
+    bool fits = input->kept_count + input->group_count <= KEPT_MOST;
+
+    for (unsigned i = 0; i < input->group_count; i++) {
+        const struct virtio_input_event *event = &input->group[i];
+        bool is_key = event->type == EV_KEY && event->code < KEYS;
+        if (fits)
+            input->kept[input->kept_count++] = *event;
+        if (is_key && fits)
+            bit_set(input->down, event->code, event->value != 0);
+        if (is_key)
+            bit_set(input->lift, event->code, !fits && event->value == 0 && bit(input->down, event->code));
     }
     input->group_count = 0;
 }
@@ -224,6 +201,9 @@ static void kept_give(struct input *input)
         given++;
     input->kept_count -= given;
     memmove(input->kept, input->kept + given, input->kept_count * sizeof *input->kept);
+    if (input->kept_count == 0)
+        keys_lift(input);
+    virtqueue_signal(&input->virtio, VIRTIO_INPUT_EVENTS);
 }
 
 void virtio_input_event(struct device *device, uint16_t type, uint16_t code, int32_t value)
@@ -237,10 +217,9 @@ void virtio_input_event(struct device *device, uint16_t type, uint16_t code, int
     input->group[input->group_count++] = (struct virtio_input_event){ .type = type, .code = code, .value = (uint32_t)value };
     if (type != EV_SYN)
         return;
-    if (virtio_running(&input->virtio) && input->kept_count == 0)
-        group_give(input);
-    else
-        group_keep(input);
+    group_keep(input);
+    if (virtio_running(&input->virtio))
+        kept_give(input);
 }
 
 /* Lights of the keyboard: there are none. */
@@ -250,9 +229,6 @@ static void input_notify(struct virtio_device *device, unsigned queue)
 
     if (queue == VIRTIO_INPUT_EVENTS) {
         kept_give(input_of(device));
-        if (input_of(device)->kept_count == 0)
-            keys_lift(input_of(device));
-        virtqueue_signal(device, VIRTIO_INPUT_EVENTS);
         return;
     }
     for (int i = 0; i < QUEUE_SIZE && virtqueue_take(device, VIRTIO_INPUT_STATUS, &chain); i++)
@@ -264,9 +240,6 @@ static void input_stop(struct virtio_device *device)
 {
     struct input *input = input_of(device);
 
-    memset(input->down, 0, sizeof input->down);
-    memset(input->lift, 0, sizeof input->lift);
-    input->group_count = 0;
     input->select = input->subselect = 0;
 }
 

@@ -4,10 +4,15 @@ import hashlib
 import os
 import re
 import select
+import shutil
+import socket
+import struct
+import threading
 import time
 
 from harness import (BUILD, LONG, TEST_IMAGE, Failure, Site, add_check, check, chorus, expect, expect_match, image_copy, main,
-                     shell, wait_until)
+                     scratch, shell, wait_until)
+from png import picture
 
 HELLO = os.path.join(BUILD, 'servers/hello/hello')
 GREETER = os.path.join(BUILD, 'tests/lib/server/greeter')
@@ -278,6 +283,156 @@ def a_successor_that_gives_up_leaves_the_files_as_they_were():
         expect((result.status, result.out), (0, wanted))
         if result.log.count('begun: K_OK') < 5:
             raise Failure(f'only {tried} tries')
+
+
+# The drivers of console, keyboard and screen, and the server of a folder: what they have in hand goes along.
+
+def actor_file(name):
+    return os.path.join(BUILD, 'actors', name)
+
+
+def bad_ones_are_not_noticed(site, server, name):
+    """Successors that begin and fail leave the old one."""
+    before = site.row(name)
+    for how in 'cancels', 'ends', 'faults':
+        refused([name, BAD, '--', server, how], 'ended before it had taken over')
+    refused([name, actor_file('share'), '--', '7'] if server != 'share7' else [name, OM], 'ended before it had taken over')
+    expect(site.row(name)[-1], before[-1], 'its unique identifier')
+
+
+class Window:
+    """What a window tells the site, without a window: lib/devices' struct screen_message, over a socket that the site is given."""
+    def __init__(self, name):
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(os.path.join(os.environ['XDG_RUNTIME_DIR'], 'chorus', name))
+            socket.send_fds(control, [b'do 7\nscreen\0'], [theirs.fileno()])
+            answer, descriptors, _, _ = socket.recv_fds(control, 100, 1)
+        theirs.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+        expect(answer[:4], b'done', 'the answer of the site')
+
+    def strike(self, code):
+        events = [(0, 1, code, 0, value) for value in (1, 0)]
+        body = b''.join(struct.pack('<HHHHi', *event) + struct.pack('<HHHHi', 0, 0, 0, 0, 0) for event in events)
+        self.socket.send(struct.pack('<II', 4, 4) + body)
+
+
+@check
+def the_console_driver_is_replaced_below_streams_and_no_byte_is_lost_or_doubled():
+    with Replacing('--place', 'console=user') as site:
+        bad_ones_are_not_noticed(site, 'console', 'console')
+        text, got = b''.join(b'%d\n' % i for i in range(300000)), bytearray()
+
+        def read():
+            while len(got) < len(text):
+                got.extend(os.read(site.process.stdout.fileno(), 65536))
+
+        def write():
+            for at in range(0, len(text), 4096):
+                site.process.stdin.write(text[at:at + 4096])
+                site.process.stdin.flush()
+                time.sleep(0.001)
+        threads = threading.Thread(target=read), threading.Thread(target=write)
+        for thread in threads:
+            thread.start()
+        replaced = 0
+        while threads[1].is_alive():
+            replace(site, 'console', actor_file('console'), '--place', ('supervisor', 'user')[replaced % 2])
+            replaced += 1
+        for thread in threads:
+            thread.join()
+        expect(hashlib.md5(got).hexdigest(), hashlib.md5(text).hexdigest(), 'what came out')
+        if replaced < 5:
+            raise Failure(f'only {replaced} replacements')
+        # while the host takes no output
+        site.process.stdin.write(text[:200000])
+        site.process.stdin.flush()
+        for _ in range(3):
+            replace(site, 'console', actor_file('console'))
+        got = bytearray()
+        while len(got) < 200000:
+            got += os.read(site.process.stdout.fileno(), 65536)
+        expect(got == text[:200000], True, 'the rest is whole')
+
+
+@check
+def the_input_driver_is_replaced_while_keys_are_struck_and_none_is_lost():
+    script = 'exec 3</dev/input/event0; echo open; cat <&3; true'  # the shell stays
+    with Replacing('--framebuffer', '64x64', '--place', 'input=user', command=('sh', '-c', script)) as site:
+        site.line()
+        bad_ones_are_not_noticed(site, 'input', 'input')
+        window, data, struck = Window('r'), bytearray(), 0
+        replacing = threading.Thread(target=lambda: [replace(site, 'input', actor_file('input'), '--place', ('supervisor', 'user')[i % 2])
+                                                     for i in range(TIMES)])
+        replacing.start()
+        while replacing.is_alive():
+            window.strike(1 + struck % 80)
+            struck += 1
+            while len(data) < (struck - 40) * 96:  # a few of them are on their way at any time
+                data += os.read(site.process.stdout.fileno(), 65536)
+        while len(data) < struck * 96:
+            data += os.read(site.process.stdout.fileno(), 65536)
+        events = [struct.unpack('<HHi', data[at + 16:at + 24]) for at in range(0, len(data), 24)]
+        expect(events, [event for i in range(struck) for event in ((1, 1 + i % 80, 1), (0, 0, 0), (1, 1 + i % 80, 0), (0, 0, 0))])
+        if struck < 20 * TIMES:
+            raise Failure(f'only {struck} keys')
+
+
+@check
+def the_screen_driver_is_replaced_while_a_program_draws():
+    with Site('picture', str(20 * TIMES), options=['--name', 'r', '--root', TEST_IMAGE, '--snapshot', '--framebuffer', '320x200',
+                                                   '--place', 'screen=user']) as site:
+        expect(site.line(), b'320 x 200, 32 bits, red at 16, lines of 1280 bytes\n')
+        before = chorus('ps', '--name', 'r').good()
+        refused(['screen', BAD, '--', 'screen', 'cancels'], 'ended before it had taken over')
+        expect(re.findall(rb'^screen .*$', before, re.MULTILINE)[0].split()[-1],
+               re.findall(rb'^screen .*$', chorus('ps', '--name', 'r').good(), re.MULTILINE)[0].split()[-1], 'its unique identifier')
+        replaced = 0
+        while not select.select([site.process.stdout], [], [], 0.05)[0]:
+            replace(site, 'screen', actor_file('screen'), '--place', ('supervisor', 'user')[replaced % 2])
+            replaced += 1
+        expect(site.line(), b'drawn\n')
+        if replaced < 5:
+            raise Failure(f'only {replaced} replacements')
+        shots = scratch('.png'), scratch('.png')
+        wanted = b'\0\0\0' + b'\xff' * (3 * (320 * 200 - 1))
+
+        def shot(path):
+            return chorus('screenshot', path, '--name', 'r', '--framebuffer').status == 0 and b''.join(picture(path)[2]) == wanted
+        wait_until(lambda: shot(shots[0]), 'the last picture')
+        replace(site, 'screen', actor_file('screen'))  # nobody draws: the picture went along
+        wait_until(lambda: shot(shots[1]), 'the same picture')
+        site.process.stdin.write(b'\n')
+        expect(site.process.wait(20), 0, 'the exit status')
+
+
+@check
+def the_server_of_a_folder_is_replaced_while_it_is_used():
+    path = scratch('-share')
+    os.mkdir(path)
+    shutil.copy(os.path.join(BUILD, 'tests/programs/rewritten'), f'{path}/program')
+    script = r"""cd /mnt; exec 5>nameless 6<nameless; rm nameless; n=0
+        while [ ! -e end ]; do mkdir d || echo twice; echo line $n >>log; echo $n >&5; mv d e; seq 2000 >e/f; ./program word >e/g
+            cmp -s e/g word || echo other; rm e/f e/g; rmdir e || echo lost; n=$((n+1)); done
+        wc -l <log; wc -l <&6; echo $n; cat log | md5sum; read x"""
+    with open(f'{path}/word', 'w') as file:
+        file.write('one\n')
+    with Replacing('--share', path, '--place', 'share=user', command=('sh', '-c', script)) as site:
+        bad_ones_are_not_noticed(site, 'share0', 'share0')
+        refused(['share0', actor_file('share'), '--', '1'], 'ended before it had taken over')
+        for i in range(TIMES):
+            replace(site, 'share0', actor_file('share'), '--place', ('supervisor', 'user')[i % 2], '--', '0')
+            time.sleep(0.02)
+        with open(f'{path}/end', 'w'):
+            pass
+        lines = [int(site.line()) for _ in range(3)]
+        expect(lines, [lines[2]] * 3, 'lines of the log, of the nameless file, and rounds')
+        wanted = ''.join(f'line {i}\n' for i in range(lines[2])).encode()
+        expect(site.line().split()[0].decode(), hashlib.md5(wanted).hexdigest())
+        if lines[2] < TIMES // 2:
+            raise Failure(f'that was no load: {lines[2]} rounds')
 
 
 main()
