@@ -7,6 +7,7 @@
  *   traffic connect ADDRESS PORT COUNT               a connection, one byte there and back, its end
  *   traffic get ADDRESS PORT PATH COUNT AT-ONCE      requests of a web server, so many under way at a time; all must be answered by the same page
  *   traffic hold ADDRESS PORT COUNT                  connections that are opened and then left alone, until it is killed
+ *   traffic stuff ADDRESS PORT COUNT                 the same, and the server is told to send on each without end: nobody reads it
  *
  * SEED 0 is a stream that nobody looks at, for figures. Each prints one line of what it did: NAME NUMBER UNIT. What is wrong is said, and ends it with 1.
  */
@@ -152,6 +153,7 @@ static void serve(void)
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, 64 * 1024);
+    signal(SIGPIPE, SIG_IGN);
     for (;;) {
         pthread_t thread;
         int fd = accept(listener, NULL, NULL);
@@ -239,10 +241,10 @@ static void connections(long count)
     printf("connect %.0f /s\n", 1 / best);
 }
 
-static void hold(long count)
+static void hold(long count, bool stuffed)
 {
     for (long i = 0; i < count; i++)
-        reach();
+        stuffed ? begin(ORDER_GIVE, 1ull << 50, 0) : reach();
     printf("hold %ld connections\n", count);
     fflush(stdout);
     pause();
@@ -345,7 +347,9 @@ int main(int count, char **words)
     else if (good && count == 7 && strcmp(verb, "get") == 0)
         requests(words[4], (long)second, atol(words[6]));
     else if (good && count == 5 && strcmp(verb, "hold") == 0)
-        hold((long)first);
+        hold((long)first, false);
+    else if (good && count == 5 && strcmp(verb, "stuff") == 0)
+        hold((long)first, true);
     else {
         fprintf(stderr, "traffic: what the start of its source says\n");
         return 2;

@@ -1,7 +1,7 @@
 /* What others can make us keep, and its bounds. lwIP has none here: its memory is the C library's.
  *
- *   half open        A listener keeps HALF_OPEN_MOST connections that have begun or were not accepted yet. When a SYN comes and all are there, the oldest one that is half open gives way: so
- *                    who floods with SYNs pushes out his own first, and an honest client needs its place for one round trip only.
+ *   half open        A listener has places for 255 connections that have begun. When a SYN comes and all are taken, one gives way: the oldest of the same sender, or the oldest of all.
+ *                    So who floods with SYNs pushes out his own; who does so under many names, the oldest, and an honest client needs its place for one round trip only.
  *   not accepted     As many as the program's backlog says; from outside at least BACKLOG_OUTSIDE, since who is turned away there comes again after a second, or six. On this machine he comes
  *                    again as soon as one is accepted (tcp.c).
  *   closed           The newest REMEMBERED_MOST of those in TIME-WAIT.
@@ -21,14 +21,20 @@
 
 /* ---- who is let in ---- */
 
+/* One of the newcomer's own address, if there is one. */
 static void drop_oldest_half_open(const struct tcp_pcb_listen *listener)
 {
-    struct tcp_pcb *oldest = NULL;
-    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next)
-        if (pcb->state == SYN_RCVD && pcb->listener == listener && (oldest == NULL || tcp_ticks - pcb->tmr >= tcp_ticks - oldest->tmr))
+    struct tcp_pcb *oldest = NULL, *oldest_own = NULL;
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next) {
+        if (pcb->state != SYN_RCVD || pcb->listener != listener)
+            continue;
+        if (oldest == NULL || tcp_ticks - pcb->tmr >= tcp_ticks - oldest->tmr)
             oldest = pcb;
+        if (ip_addr_cmp(&pcb->remote_ip, ip_current_src_addr()) && (oldest_own == NULL || tcp_ticks - pcb->tmr >= tcp_ticks - oldest_own->tmr))
+            oldest_own = pcb;
+    }
     if (oldest != NULL)
-        tcp_abandon(oldest, 0);
+        tcp_abandon(oldest_own != NULL ? oldest_own : oldest, 0);
 }
 
 bool bounds_let_in(const struct tcp_pcb_listen *listener)
