@@ -144,6 +144,8 @@ static int64_t from_regular(struct call *call, struct file *in, VmAddr named_at,
     int64_t size = regular_size(call, in), base = (int64_t)call->scratch[0];
     if (size < 0)
         return size;
+    if (size == 0 && in->operations == &message_operations)
+        return -EINVAL; /* files of /proc do not say how much is in them: programs read */
     size_t total = base < size ? smaller(wanted, (size_t)(size - base)) : 0, done = (size_t)call->progress;
     if (total <= done)
         return call->progress;
