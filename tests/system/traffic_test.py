@@ -2,11 +2,12 @@
 """Load: many requests at once, and streams of which every byte is looked at, over good wires and bad ones. `--long`: 1,000 requests, 1 GB each way."""
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import threading
 
-from harness import (BUILD, CHORUS, LIVE, LONG, TEST_IMAGE, Failure, Site, add_check, check, expect, expect_match, main, restore_signals, run, scratch,
+from harness import (BUILD, CHORUS, LIVE, LONG, TEST_IMAGE, Failure, Site, Skip, add_check, await_no_children, check, expect, expect_match, main, restore_signals, run, scratch,
                      wait_until)
 
 TRAFFIC = os.path.join(BUILD, 'bench/traffic')
@@ -84,6 +85,43 @@ def of_many_requests_of_fifty_clients_at_once_none_is_lost_and_none_is_wrong():
             thread.join()
         expect((len(results), [result for result in results if result != 'right'][:5]), (clients * each, []), 'answers, and wrong ones')
         site.finish(b'\n')
+
+
+# The page of /var/www, about the site itself
+
+def with_page(look):
+    port = free_port()
+    with Site('sh', '-c', 'httpd -p 80 -h /var/www; echo up; read x', options=['--net', 'user', '--forward', f'{port}:80']) as site:
+        expect(site.line(), b'up\n')
+        look(port)
+        site.finish(b'\n')
+
+
+@check
+def the_page_about_the_site_is_whole():
+    def look(port):
+        page = page_of(port, '')
+        for words in b'A page from inside Chorus', b'<td>sm</td><td>', b'httpd -p 80 -h /var/www', b'</html>':
+            expect(words in page, True, f'{words} in {page}')
+    with_page(look)
+
+
+@check
+def a_browser_outside_shows_the_page_about_the_site():
+    browser = shutil.which('chromium')
+    if not browser:
+        raise Skip('there is no chromium here')
+
+    def look(port):
+        home = scratch('-browser')
+        os.mkdir(home)
+        done = subprocess.run([browser, '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-dev-shm-usage', '--disable-crash-reporter',
+                               '--disable-breakpad', f'--user-data-dir={home}', '--dump-dom', f'http://127.0.0.1:{port}/'],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env={**os.environ, 'HOME': home})
+        expect_match('<h1>A page from inside Chorus</h1>', done.stdout)
+        expect_match('HeadlessChrome', done.stdout)
+        await_no_children(10)
+    with_page(look)
 
 
 # Streams. Each way another seed: what was sent must not come back by mistake.

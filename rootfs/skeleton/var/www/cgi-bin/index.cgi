@@ -5,9 +5,8 @@ rows() { text | awk -v columns="$1" -v skip="$2" 'NR > skip { print "<tr>"; for 
     sub(/^ */, ""); print "<td>" $0 "</td></tr>" }'; }
 read -r up rest </proc/uptime
 processes=$(ps -o pid,user,args | grep -v 'index\.cgi\|{ps}\|grep')
+printf 'Content-Type: text/html; charset=utf-8\r\n\r\n'
 cat <<PAGE
-Content-Type: text/html; charset=utf-8
-
 <!DOCTYPE html>
 <html lang="en"><head><title>$(hostname)</title><style>
 body { font: 15px/1.45 "DejaVu Sans", sans-serif; color: #223; background: #f2f4f7; margin: 2em auto; max-width: 56em }
