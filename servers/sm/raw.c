@@ -143,6 +143,8 @@ static int send_raw(struct sock *sock, struct sm_call *call)
     int error = request->address_size == 0 ? 0 : address_in(sock, request->address, request->address_size, &address, &port);
     if (error == 0 && call->size > DATAGRAM_MOST)
         error = -EMSGSIZE;
+    if (error == 0 && sock->raw->chksum_reqd && sock->raw->chksum_offset + 2u > call->size)
+        error = -EINVAL; /* the sum has no place in it */
     if (error == 0 && is_ping(sock))
         error = make_request(sock, call->body, call->size);
     if (error != 0)
@@ -188,6 +190,8 @@ static int set_raw(struct sock *sock, int level, int option, int number)
         return 0;
     }
     if (level == SOL_RAW && option == IPV6_CHECKSUM) {
+        if (number > 0xffff || (number > 0 && number % 2 != 0))
+            return -EINVAL;
         sock->raw->chksum_reqd = number >= 0;
         sock->raw->chksum_offset = number >= 0 ? (u16_t)number : 0;
         return 0;

@@ -129,6 +129,9 @@ void sock_drop_first(struct sock *sock);
 /* The receive of a kind whose messages are datagrams. */
 int sock_receive_datagram(struct sock *sock, struct sm_call *call);
 
+/* tcp.c: before each tick of lwIP's timers. */
+void tcp_leave_time_wait(void);
+
 /* address.c */
 /* -EINVAL, -EAFNOSUPPORT. *ret_port in the machine's order. AF_INET6's ::ffff:1.2.3.4 is 1.2.3.4. */
 int address_in(const struct sock *sock, const uint8_t *bytes, uint32_t size, ip_addr_t *ret_address, uint16_t *ret_port);

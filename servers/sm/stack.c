@@ -18,6 +18,7 @@
 #include <lwip/priv/tcp_priv.h>
 
 #include "bounds.h"
+#include "socket.h"
 
 #define MILLISECOND 1000000ll
 #define MADE_UP_MOST 4000      /* ticks */
@@ -91,6 +92,12 @@ static bool neighbours_wait(void)
 static bool nobody_waits(void)
 {
     return false;
+}
+
+static void tcp_tick(void)
+{
+    tcp_leave_time_wait();
+    tcp_tmr();
 }
 
 static struct cycle {

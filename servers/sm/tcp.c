@@ -61,6 +61,18 @@ static void on_error(void *argument, err_t error)
     sock_happened(sock);
 }
 
+/* lwIP lets go of a connection in TIME_WAIT without a word: before it does, no socket has it any more. */
+void tcp_leave_time_wait(void)
+{
+    for (struct tcp_pcb *pcb = tcp_tw_pcbs; pcb != NULL; pcb = pcb->next) {
+        struct sock *sock = pcb->callback_arg;
+        if (pcb->errf == NULL)
+            continue;
+        let_go(pcb);
+        on_error(sock, ERR_CLSD);
+    }
+}
+
 static err_t on_received(void *argument, struct tcp_pcb *pcb, struct pbuf *data, err_t error)
 {
     struct sock *sock = argument;

@@ -7,6 +7,16 @@
 #include <string.h>
 #include <time.h>
 
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if __has_feature(address_sanitizer) || defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(base, length) ((void)(base), (void)(length))
+#define ASAN_UNPOISON_MEMORY_REGION(base, length) ((void)(base), (void)(length))
+#endif
+
 #define PAGE 4096u
 #define QUEUE_MOST 128      /* entries: so a queue fits into a page */
 
@@ -15,6 +25,7 @@ struct io_pool *fake_pool;
 
 static uint8_t *memory;
 static unsigned pin_count[DRIVER_PAGES];
+static bool guarded, page_gone[DRIVER_PAGES];
 static unsigned pins, interrupts;
 static char complaint[200];
 
@@ -37,16 +48,54 @@ void *driver_at(uint64_t address)
     return (uint8_t *)frame_address(offset / PAGE) + offset % PAGE;
 }
 
-void driver_put(uint64_t address, const void *bytes, size_t length)
+/* The driver may touch what devices may not. */
+__attribute__((no_sanitize_address)) static void copy_bytes(volatile uint8_t *to, const volatile uint8_t *from, size_t length)
 {
     for (size_t i = 0; i < length; i++)
-        *(uint8_t *)driver_at(address + i) = ((const uint8_t *)bytes)[i];
+        to[i] = from[i];
+}
+
+static size_t page_left(uint64_t address, size_t length)
+{
+    size_t left = PAGE - address % PAGE;
+
+    return left < length ? left : length;
+}
+
+void driver_put(uint64_t address, const void *bytes, size_t length)
+{
+    for (size_t done = 0, piece; done < length; done += piece) {
+        piece = page_left(address + done, length - done);
+        copy_bytes(driver_at(address + done), (const uint8_t *)bytes + done, piece);
+    }
 }
 
 void driver_get(uint64_t address, void *bytes, size_t length)
 {
-    for (size_t i = 0; i < length; i++)
-        ((uint8_t *)bytes)[i] = *(uint8_t *)driver_at(address + i);
+    for (size_t done = 0, piece; done < length; done += piece) {
+        piece = page_left(address + done, length - done);
+        copy_bytes((uint8_t *)bytes + done, driver_at(address + done), piece);
+    }
+}
+
+static void page_guard(unsigned page)
+{
+    if (guarded && pin_count[page] == 0)
+        ASAN_POISON_MEMORY_REGION(frame_address(page), PAGE);
+    else
+        ASAN_UNPOISON_MEMORY_REGION(frame_address(page), PAGE);
+}
+
+void fake_guard(void)
+{
+    guarded = true;
+    for (unsigned page = 0; page < DRIVER_PAGES; page++)
+        page_guard(page);
+}
+
+void fake_page(unsigned page, bool is_there)
+{
+    page_gone[page] = !is_there;
 }
 
 /* ---- services ---- */
@@ -61,10 +110,14 @@ static bool fake_pin(void *cookie, struct device *device, uint64_t address, size
         || length > (uint64_t)DRIVER_PAGES * PAGE - offset)
         return false;
     uint64_t page = offset / PAGE, left = PAGE - offset % PAGE;
+    for (uint64_t i = page; i <= (offset + length - 1) / PAGE; i++)
+        if (page_gone[i])
+            return false;
     if (write && (page == READ_ONLY_PAGE || (offset + length - 1) / PAGE == READ_ONLY_PAGE))
         return false;
     *ret_span = (struct device_span){ driver_at(address), length < left ? length : left };
     pin_count[page]++;
+    page_guard((unsigned)page);
     pins++;
     return true;
 }
@@ -77,6 +130,7 @@ static void fake_unpin(void *cookie, struct device *device, struct device_span s
 
     cr_assert(page < DRIVER_PAGES && pin_count[page] > 0, "unpinned what was not pinned");
     pin_count[page]--;
+    page_guard(page);
     pins--;
 }
 
@@ -127,6 +181,8 @@ const char *fake_complaint(void)
 void fake_start(void)
 {
     memory = calloc(DRIVER_PAGES, PAGE);
+    guarded = false;
+    memset(page_gone, 0, sizeof page_gone);
     fake_bus = bus_create(NULL, NULL);
     fake_pool = io_pool_create(fake_bus, 2);
     cr_assert(memory != NULL && fake_bus != NULL && fake_pool != NULL);

@@ -32,6 +32,11 @@ void *driver_at(uint64_t address);
 void driver_put(uint64_t address, const void *bytes, size_t length);
 void driver_get(uint64_t address, void *bytes, size_t length);
 
+/* From now on memory that is not pinned is not there for devices: with a sanitizer of addresses, who touches it is caught. */
+void fake_guard(void);
+/* The driver gives a page back, or has it again. What is pinned stays until it is unpinned, and cannot be pinned again. */
+void fake_page(unsigned page, bool is_there);
+
 unsigned fake_pins(void);               /* pinned spans */
 unsigned fake_interrupts(void);         /* so far */
 const char *fake_complaint(void);       /* the last one, "" for none */

@@ -1,6 +1,7 @@
 /* sm's core on the loopback interface: what is refused, who waits for what, what is received, and that nothing wakes an idle stack. */
 
 #include <criterion/criterion.h>
+#include <asm/ioctls.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -49,6 +50,42 @@ Test(sm, a_stream_brings_all_in_order)
         cr_assert_eq(size, -EAGAIN);
         if (received < total && fake_watch(ends[0], POLLOUT, 0) == 0)
             cr_assert_fail("stuck at %zu of %zu", received, sent);
+    }
+}
+
+/* lwIP lets go of a connection in TIME_WAIT without a word. */
+Test(sm, who_keeps_a_socket_when_all_has_been_said_may_use_it_for_long)
+{
+    int64_t ends[2];
+    for (int late = 0; late < 2; late++) {
+        make_connection(AF_INET, "127.0.0.1", ends);
+        struct socket_request shutdown = { .operation = SOCKET_SHUTDOWN, .handle = (uint64_t)ends[0], .length = 1 };
+        cr_assert_eq(fake_send(ends[1], "abc", 3, 0), 3);
+        cr_assert_eq(fake_ask(shutdown, NULL, 0), 0);
+        cr_assert_eq(fake_close(ends[1]), 0);
+        fake_pass(late * 60000000000ll);
+        cr_assert_eq(fake_receive(ends[0], 10, 0), 3);
+        cr_assert_eq(fake_receive(ends[0], 10, 0), 0);
+        cr_assert_eq(fake_send(ends[0], "x", 1, 0), -EPIPE);
+        fake_port(ends[0]);
+        cr_assert_eq(fake_ask((struct socket_request){ .operation = SOCKET_IOCTL, .handle = (uint64_t)ends[0], .command = TIOCOUTQ }, NULL, 0), 0);
+        fake_pass(60000000000ll);
+        cr_assert_eq(fake_set(ends[0], IPPROTO_IP, IP_TTL, 5), 0);
+        cr_assert_eq(fake_close(ends[0]), 0);
+    }
+}
+
+Test(sm, a_checksum_outside_of_the_packet_is_an_error)
+{
+    static const struct { int offset, sent; } cases[] = { { 2, 8 }, { 6, 8 }, { 8, -EINVAL }, { 1000, -EINVAL }, { 65534, -EINVAL }, { -2, 8 } };
+    enum { RAW = 255, CHECKSUM = 7 }; /* SOL_RAW, IPV6_CHECKSUM */
+    int64_t sock = fake_open(AF_INET6, SOCK_RAW, 200);
+    cr_assert_eq(fake_connect(sock, "::1", 0, 0), 0);
+    cr_expect_eq(fake_set(sock, RAW, CHECKSUM, 7), -EINVAL);
+    cr_expect_eq(fake_set(sock, RAW, CHECKSUM, 0x10000), -EINVAL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_expect_eq(fake_set(sock, RAW, CHECKSUM, cases[i].offset), 0);
+        cr_expect_eq(fake_send(sock, "12345678", 8, 0), cases[i].sent, "%d", cases[i].offset);
     }
 }
 

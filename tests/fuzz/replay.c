@@ -1,13 +1,12 @@
-/* fuzz-replay CORPUS [ROUNDS]: what fuzzers have found, and as many inputs made of it by chance; the seed is printed, and CHORUS_TEST_SEED
- * sets it. The corpus is one file: each input behind its length, 16 bits. Speaks TAP: one line. `fuzz` (beside this file) is the fuzzer that looks for more. */
+/* replay CORPUS [ROUNDS]: what the fuzzer of $FUZZ_TARGET has found, and as many inputs made of it by chance; the seed is printed, and CHORUS_TEST_SEED
+ * sets it. The corpus is one file: each input behind its length, 16 bits. Or: replay --one FILE, an input as the fuzzer leaves it. Speaks TAP: one line. */
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "input.h"
 
 enum { INPUT_MAX = 4096, INPUTS_MAX = 4000 };
 static uint8_t *inputs[INPUTS_MAX];
@@ -26,7 +25,7 @@ static bool load(const char *path)
         sizes[count++] = size;
     }
     fclose(file);
-    return true;
+    return count > 0;
 }
 
 /* Parts of two inputs, with some bytes changed. */
@@ -42,10 +41,23 @@ static size_t mix(unsigned *seed, uint8_t *to)
     return cut + rest;
 }
 
+static int try_one(const char *path)
+{
+    static uint8_t bytes[1 << 16];
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return 2;
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    return LLVMFuzzerTestOneInput(bytes, size);
+}
+
 int main(int argc, char **argv)
 {
-    const char *asked = getenv("CHORUS_TEST_SEED");
+    const char *asked = getenv("CHORUS_TEST_SEED"), *target = getenv("FUZZ_TARGET");
     unsigned seed = asked != NULL ? (unsigned)atoi(asked) : (unsigned)time(NULL);
+    if (argc == 3 && strcmp(argv[1], "--one") == 0)
+        return try_one(argv[2]);
     if (argc < 2 || !load(argv[1]))
         return 2;
     printf("1..1\n# %zu inputs, CHORUS_TEST_SEED=%u\n", count, seed);
@@ -53,11 +65,11 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < count; i++)
         LLVMFuzzerTestOneInput(inputs[i], sizes[i]);
     int rounds = (argc > 2 ? atoi(argv[2]) : 0) * (getenv("CHORUS_TEST_LONG") != NULL ? 50 : 1);
-    for (int round = rounds; round > 0 && count > 0; round--) {
+    for (int round = rounds; round > 0; round--) {
         static uint8_t made[INPUT_MAX];
         size_t size = mix(&seed, made);
         LLVMFuzzerTestOneInput(made, size);
     }
-    printf("%sok 1 - devices stand what drivers were found to do\n", count > 0 ? "" : "not ");
-    return count > 0 ? 0 : 1;
+    printf("ok 1 - %s stands what fuzzers have found\n", target != NULL ? target : "it");
+    return 0;
 }
