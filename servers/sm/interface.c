@@ -47,7 +47,7 @@ static err_t transmit(struct netif *netif, struct pbuf *data)
 
 void interface_receive(struct interface *interface, const uint8_t *frame, size_t length)
 {
-    if (length < FRAME_HEADER || length > 0xffff - 64) {
+    if (length < FRAME_HEADER || length > 0xffff - 64 || !netif_is_up(&interface->netif)) {
         interface->dropped++;
         return;
     }

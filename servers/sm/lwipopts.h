@@ -58,7 +58,7 @@
 #define LWIP_IPV6_NUM_ADDRESSES 8 /* of an interface, its own of the link among them */
 #define LWIP_IPV6_ADDRESS_LIFETIMES 1
 #define LWIP_IPV6_REASS 1
-#define LWIP_ND6_QUEUEING 1
+#define LWIP_ND6_QUEUEING 0 /* one packet waits for a neighbour that is not known yet: longer queues have no end */
 #define LWIP_ND6_NUM_NEIGHBORS 64
 #define LWIP_ND6_NUM_DESTINATIONS 64
 #define LWIP_ND6_ALLOW_RA_UPDATES 0

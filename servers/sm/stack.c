@@ -69,6 +69,7 @@ uint16_t sm_checksum(const void *data, int length)
 
 static void tcp_tick(void)
 {
+    tcp_leave_time_wait();
     tcp_tmr();
     bounds_keep();
 }
@@ -92,12 +93,6 @@ static bool neighbours_wait(void)
 static bool nobody_waits(void)
 {
     return false;
-}
-
-static void tcp_tick(void)
-{
-    tcp_leave_time_wait();
-    tcp_tmr();
 }
 
 static struct cycle {

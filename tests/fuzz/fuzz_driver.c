@@ -57,7 +57,7 @@ static void step_send(struct input *input)
         if (pick(input, 4) == 0)
             one = (struct ether_frame){ one.length, (uint8_t)pick(input, 4), (uint8_t)pick(input, 4), (uint16_t)take(input, 1), (uint16_t)take(input, 2),
                                         (uint16_t)take(input, 2), (uint16_t)take(input, 1), 0 };
-        if (at + ether_frame_space(one.length) > sizeof body)
+        if (at + ether_frame_space(one.length < 60 ? 60 : one.length) > sizeof body)
             break;
         take_bytes(input, body + at + sizeof one, one.length);
         if (tampered == i)

@@ -8,6 +8,7 @@
 #include <linux/if.h>
 #include <linux/if_packet.h>
 #include <linux/route.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -24,6 +25,7 @@
 
 #include "input.h"
 #include "interface.h"
+#include "route.h"
 #include "socket.h"
 #include "stack.h"
 
@@ -389,8 +391,8 @@ static void step_open(struct input *input)
         { AF_INET, SOCK_STREAM, 0 }, { AF_INET6, SOCK_STREAM, 0 }, { AF_INET, SOCK_DGRAM, 0 }, { AF_INET6, SOCK_DGRAM, 0 },
         { AF_INET, SOCK_DGRAM, IPPROTO_ICMP }, { AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6 }, { AF_INET, SOCK_RAW, IPPROTO_ICMP },
         { AF_INET, SOCK_RAW, IPPROTO_RAW }, { AF_INET6, SOCK_RAW, IPPROTO_ICMPV6 }, { AF_INET6, SOCK_RAW, IPPROTO_UDP }, { AF_INET, SOCK_RAW, IPPROTO_TCP },
-        { AF_PACKET, SOCK_RAW, 0x300 }, { AF_PACKET, SOCK_DGRAM, 0x300 }, { AF_INET, SOCK_STREAM, 0 }, { AF_INET6, SOCK_STREAM, 0 } };
-    unsigned kind = pick(input, 15), slot = pick(input, HANDLES);
+        { AF_PACKET, SOCK_RAW, 0x300 }, { AF_PACKET, SOCK_DGRAM, 0x300 }, { AF_NETLINK, SOCK_RAW, NETLINK_ROUTE }, { AF_INET, SOCK_STREAM, 0 }, { AF_INET6, SOCK_STREAM, 0 } };
+    unsigned kind = pick(input, 16), slot = pick(input, HANDLES);
     struct socket_request request = { .operation = SOCKET_OPEN, .flags = SOCKET_PRIVILEGED, .handle = client };
     request.family = kinds[kind].family;
     request.type = kinds[kind].type;
@@ -439,6 +441,36 @@ static void step_option(struct input *input)
     if (request.level == SOL_SOCKET && request.option == SO_BINDTODEVICE)
         memcpy(body, pick(input, 2) ? "eth0" : "lo\0\0", 5);
     ask(&request, body, pick(input, 8) == 0 ? pick(input, 32) : 16);
+}
+
+/* A message of rtnetlink, whole or not. */
+static void step_netlink(struct input *input)
+{
+    static const uint16_t types[] = { RTM_NEWLINK, RTM_SETLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE,
+                                      RTM_GETNEIGH, RTM_NEWNEIGH };
+    static const uint8_t heads[] = { sizeof(struct ifinfomsg), sizeof(struct ifaddrmsg), sizeof(struct rtmsg), sizeof(struct ndmsg), 1 };
+    static const uint8_t addresses[][16] = { { 10, 0, 0, 2 }, { 10, 0, 0, 254 }, { 10, 1, 0, 0 }, { 0xfe, 0x80, [15] = 3 }, { 0x20, 1, [15] = 1 }, { 1 }, { 2 } };
+    uint8_t message[600] = { 0 };
+    struct nlmsghdr *header = (void *)message;
+    unsigned flags = pick(input, 16), size = NLMSG_HDRLEN + NLMSG_ALIGN(heads[pick(input, 5)]);
+    header->nlmsg_type = flags == 15 ? (uint16_t)take(input, 2) : types[pick(input, 11)];
+    header->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | (flags & 1 ? NLM_F_DUMP : flags << 8 & 0xe00) | NLM_F_CREATE);
+    take_bytes(input, message + NLMSG_HDRLEN, size - NLMSG_HDRLEN);
+    message[NLMSG_HDRLEN] = (uint8_t[]){ AF_INET, AF_INET6, 0, AF_INET }[pick(input, 4)];
+    for (unsigned attributes = pick(input, 6); attributes > 0; attributes--) {
+        struct nlattr attribute = { .nla_type = pick(input, 20) };
+        unsigned length = (unsigned[]){ 4, 4, 16, 6, 1, 0, 40, 2 }[pick(input, 8)], which = pick(input, 10);
+        attribute.nla_len = (uint16_t)(pick(input, 16) == 0 ? take(input, 2) : NLA_HDRLEN + length);
+        memcpy(message + size, &attribute, sizeof attribute);
+        if (which < 7)
+            memcpy(message + size + NLA_HDRLEN, addresses[which], 16);
+        else
+            take_bytes(input, message + size + NLA_HDRLEN, length);
+        size += NLA_HDRLEN + NLA_ALIGN(length);
+    }
+    header->nlmsg_len = pick(input, 16) == 0 ? (uint32_t)take(input, 2) : size;
+    struct socket_request request = { .operation = SOCKET_SEND, .flags = SOCKET_PRIVILEGED, .handle = handles[pick(input, HANDLES)] };
+    ask(&request, message, pick(input, 16) == 0 ? pick(input, size) : size);
 }
 
 /* Operations of an ordinary client. */
@@ -508,6 +540,7 @@ static void step(struct input *input)
     case 9: wire_is_full = pick(input, 4) == 0; break;
     case 10: events_are_refused = pick(input, 4) == 0; break;
     case 11: step_any(input); break;
+    case 24: case 25: step_netlink(input); break;
     case 12: step_arp(input); break;
     case 13: case 14: step_icmp(input, false); break;
     case 15: case 16: step_icmp(input, true); break;
@@ -553,6 +586,12 @@ static void lo_restore(void)
     ip4_addr_t address, mask, none = { 0 };
     ip4_addr_set_u32(&address, htonl(0x7f000001));
     ip4_addr_set_u32(&mask, htonl(0xff000000));
+    route_interface_gone(lo, IPADDR_TYPE_V4);
+    route_interface_gone(lo, IPADDR_TYPE_V6);
+    for (int i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++)
+        netif_ip6_addr_set_state(lo, (s8_t)i, IP6_ADDR_INVALID);
+    netif_ip6_addr_set_parts(lo, 0, 0, 0, 0, htonl(1));
+    netif_ip6_addr_set_state(lo, 0, IP6_ADDR_PREFERRED);
     netif_set_addr(lo, &address, &mask, &none);
     netif_set_link_up(lo);
     netif_set_up(lo);
@@ -605,7 +644,10 @@ static void end(void)
         ip_reass_tmr();
         ip6_reass_tmr();
     }
-    nd6_clear_destination_cache();
+    etharp_cleanup_netif(&interface->netif);
+    nd6_cleanup_netif(&interface->netif);
+    route_interface_gone(&interface->netif, IPADDR_TYPE_V4);
+    route_interface_gone(&interface->netif, IPADDR_TYPE_V6);
     netif_remove(&interface->netif);
     free(interface);
     interfaces[0] = NULL;

@@ -157,6 +157,20 @@ Test(frames, who_asks_for_our_address_is_told_and_an_echo_comes_back)
     cr_assert(sent[1][34] == 0 && memcmp(sent[1] + 42, "data", 4) == 0 && memcmp(sent[1], "\2\0\0\0\0\2", 6) == 0);
 }
 
+Test(frames, an_interface_that_is_down_hears_nothing)
+{
+    uint8_t frame[FRAME_MOST];
+    size_t size = make_seed(frame, 5);
+    int64_t packet = fake_open(AF_PACKET, SOCK_RAW, htons(3));
+    arrive(frame, size);
+    cr_assert_gt(fake_receive(packet, 2000, 0), 0);
+    netif_set_down(&interface->netif);
+    unsigned before = sent_count;
+    arrive(frame, size);
+    cr_assert_eq(sent_count, before);
+    cr_assert_eq(fake_receive(packet, 2000, 0), -EAGAIN);
+}
+
 Test(frames, a_connection_from_outside_is_accepted_and_a_datagram_received)
 {
     uint8_t frame[FRAME_MOST];
@@ -307,6 +321,31 @@ Test(frames, of_several_segments_that_are_lost_each_is_sent_again_as_soon_as_it_
         acknowledge(lost + more * SEGMENT); /* what was sent again, and what came behind it; the next one is missing */
         cr_assert_eq(sent_this(lost + more * SEGMENT, sent_count - before), 1, "segment %u, of %u sent", more, sent_count - before);
     }
+}
+
+Test(frames, what_waits_for_a_neighbour_that_is_not_known_is_bounded)
+{
+    static const uint8_t solicited[32] = { 136, 0, 0, 0, 0x60, 0, 0, 0, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 2, 2, 1, 2, 0, 0, 0, 0, 2 };
+    static const uint8_t arp_reply[42] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2,
+                                           2, 0, 0, 0, 0, 1, 10, 0, 0, 1 };
+    uint8_t frame[FRAME_MOST];
+    int64_t v4 = fake_open(AF_INET, SOCK_DGRAM, 0), v6 = fake_open(AF_INET6, SOCK_DGRAM, 0);
+    cr_assert_eq(fake_connect(v4, "10.0.0.2", 7000, 0), 0);
+    struct sockaddr_in6 there = { .sin6_family = AF_INET6, .sin6_port = htons(7000), .sin6_scope_id = netif_get_index(&interface->netif) };
+    memcpy(&there.sin6_addr, solicited + 8, 16);
+    struct socket_request connect = { .operation = SOCKET_CONNECT, .handle = (uint64_t)v6, .address_size = sizeof there };
+    memcpy(connect.address, &there, sizeof there);
+    cr_assert_eq(fake_ask(connect, NULL, 0), 0);
+    for (int i = 0; i < 1000; i++) {
+        fake_send(v4, frame, 1000, 0);
+        fake_send(v6, frame, 1000, 0);
+    }
+    unsigned asked = sent_count;
+    arrive(arp_reply, sizeof arp_reply);
+    cr_assert(sent_count > asked && sent_count <= asked + 20, "%u", sent_count - asked);
+    asked = sent_count;
+    arrive(frame, make_v6(frame, IPPROTO_ICMPV6, solicited, sizeof solicited));
+    cr_assert(sent_count > asked && sent_count <= asked + 20, "%u", sent_count - asked);
 }
 
 static unsigned next(unsigned *random)

@@ -71,7 +71,13 @@ Test(sm, who_keeps_a_socket_when_all_has_been_said_may_use_it_for_long)
         cr_assert_eq(fake_ask((struct socket_request){ .operation = SOCKET_IOCTL, .handle = (uint64_t)ends[0], .command = TIOCOUTQ }, NULL, 0), 0);
         fake_pass(60000000000ll);
         cr_assert_eq(fake_set(ends[0], IPPROTO_IP, IP_TTL, 5), 0);
+        /* What comes next in its place is not touched. */
+        int64_t next = fake_open(AF_INET, SOCK_STREAM, 0), client = fake_open(AF_INET, SOCK_STREAM, 0);
+        cr_assert_eq(fake_bind(next, "127.0.0.1", (uint16_t)(6000 + late)), 0);
         cr_assert_eq(fake_close(ends[0]), 0);
+        cr_assert_eq(fake_listen(next, 5), 0);
+        cr_assert_eq(fake_connect(client, "127.0.0.1", (uint16_t)(6000 + late), 0), 0);
+        cr_assert_gt(fake_accept(next, 0), 0);
     }
 }
 
