@@ -110,7 +110,7 @@ static void step(struct input *input, struct share *share)
     static char body[4096], answer[FILE_BODY_MAX];
     struct file_request request = { .operation = FILE_STATFS + pick(input, FILE_OPERATION_END - FILE_STATFS + 1), .key = keys[pick(input, KEYS)],
                                     .root = keys[pick(input, KEYS)], .flags = (uint16_t)pick(input, 32) };
-    struct file_reply reply;
+    struct share_answer reply;
     size_t size = 0;
     request.path_length = put_path(input, body);
     request.second_length = put_path(input, body + request.path_length);
@@ -130,8 +130,8 @@ static void step(struct input *input, struct share *share)
     free(exact);
     if (size > sizeof answer || memmem(answer, size, SECRET, sizeof SECRET - 1) != NULL)
         abort();
-    if (reply.error == 0 && reply.outcome == FILE_DONE)
-        keys[pick(input, KEYS)] = reply.attributes.key;
+    if (reply.reply.error == 0 && reply.reply.outcome == FILE_DONE)
+        keys[pick(input, KEYS)] = reply.reply.attributes.key;
 }
 
 static void remove_base(void)
