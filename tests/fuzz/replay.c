@@ -1,5 +1,5 @@
-/* replay CORPUS [ROUNDS]: what the fuzzer of $FUZZ_TARGET has found, and as many inputs made of it by chance; the seed is printed, and CHORUS_TEST_SEED
- * sets it. The corpus is one file: each input behind its length, 16 bits. Or: replay --one FILE, an input as the fuzzer leaves it. Speaks TAP: one line. */
+/* replay CORPUS [ROUNDS]: what the fuzzer of $FUZZ_TARGET has found, and as many inputs made of it by chance: always the same ones, unless CHORUS_TEST_SEED
+ * sets another seed, or CHORUS_TEST_LONG is set: then it is the time. The seed is printed. The corpus is one file: each input behind its length, 16 bits. Or: replay --one FILE, an input as the fuzzer leaves it. Speaks TAP: one line. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static int try_one(const char *path)
 int main(int argc, char **argv)
 {
     const char *asked = getenv("CHORUS_TEST_SEED"), *target = getenv("FUZZ_TARGET");
-    unsigned seed = asked != NULL ? (unsigned)atoi(asked) : (unsigned)time(NULL);
+    unsigned seed = asked != NULL ? (unsigned)atoi(asked) : getenv("CHORUS_TEST_LONG") != NULL ? (unsigned)time(NULL) : 1;
     if (argc == 3 && strcmp(argv[1], "--one") == 0)
         return try_one(argv[2]);
     if (argc < 2 || !load(argv[1]))
