@@ -20,6 +20,7 @@
 #define ALONE_MOST      10000           /* ms that a hub which ends with its last station waits for the first */
 #define STATIONS_MOST   256
 #define EVENTS_AT_ONCE  32
+#define FILLS_AT_ONCE   4               /* of a station, until others have their turn */
 
 struct station {
     struct frame_stream stream;
@@ -168,18 +169,18 @@ static bool all_have_room(struct hub *hub, const struct station *from)
     return room;
 }
 
-/* Pass on what a station has sent. */
+/* Pass on what a station has sent. What was taken from the socket is passed on, too, before we sleep: nothing would wake us for it. */
 static void station_read(struct hub *hub, struct station *station)
 {
     const uint8_t *frame;
     uint32_t length;
     int filled = 1;
 
-    for (unsigned rounds = 0; rounds < 4 && !station->gone && filled > 0; rounds++) {
+    for (unsigned fills = 0; filled > 0; fills++) {
         station->held = false;
         while (!(station->held = !all_have_room(hub, station)) && (frame = frame_stream_next(&station->stream, &length)) != NULL)
             frame_pass(hub, station, frame, length);
-        if (station->held)
+        if (station->held || fills == FILLS_AT_ONCE)
             break;
         filled = frame_stream_fill(&station->stream);
         station->gone = filled < 0;
