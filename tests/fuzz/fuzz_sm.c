@@ -613,7 +613,9 @@ static void begin(void)
     interface = interface_add(0, &description, frame_room);
     if (interface == NULL)
         abort();
-    interface->netif.num = 1;
+    interface->netif.num = 1; /* lwIP gives another number each time; the zone of its address goes with it */
+    netif_create_ip6_linklocal_address(&interface->netif, 1);
+    netif_ip6_addr_set_state(&interface->netif, 0, IP6_ADDR_PREFERRED);
     memset(handles, 0, sizeof handles);
     memset(flows, 0, sizeof flows);
     flow_next = 0;
