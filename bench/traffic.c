@@ -153,7 +153,6 @@ static void serve(void)
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, 64 * 1024);
-    signal(SIGPIPE, SIG_IGN);
     for (;;) {
         pthread_t thread;
         int fd = accept(listener, NULL, NULL);
