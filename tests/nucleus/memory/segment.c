@@ -584,6 +584,32 @@ Test(segment, a_large_truncation_and_a_large_drop_go_in_steps)
     cr_expect_eq(stat.pages, 0);
 }
 
+/* A pause of a nanosecond is over before it begins, as soon as the clock has gone on meanwhile: then there is more to be done, not less. */
+Test(segment, a_large_drop_is_whole_when_its_pauses_are_over_at_once)
+{
+    static const unsigned flags[] = { K_DROP, K_INVALIDATE };
+    struct actor *actor = reader_new();
+    struct file *file = file_new(PAGES(9000));
+    KnSgStat stat;
+    world_delay = 100;
+    map_file(actor, BASE, 9000, K_READABLE, file, 0);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 9000; i++)
+            user_byte(actor, BASE + PAGES(i));
+        CALL(actor, lcStat, ARG(&file->lc), ARG(&stat));
+        cr_expect_geq(stat.pages, 9000);
+        cr_expect_eq(CALL(actor, lcFlush, ARG(&file->lc), 0, 0, flags[round], 0), K_OK);
+        CALL(actor, lcStat, ARG(&file->lc), ARG(&stat));
+        cr_expect_eq(stat.pages, 0, "%lu pages are left", (unsigned long)stat.pages);
+    }
+    for (unsigned i = 0; i < 9000; i++)
+        user_byte(actor, BASE + PAGES(i));
+    cr_expect_geq(CALL(actor, lcTrunc, ARG(&file->lc), PAGES(1)), 1);
+    CALL(actor, lcStat, ARG(&file->lc), ARG(&stat));
+    cr_expect_eq(stat.pages, 1);
+    world_delay = 0;
+}
+
 Test(segment, data_that_is_written_is_copied_with_its_neighbours)
 {
     struct actor *actor = actor_new(), *warm = reader_new();

@@ -13,6 +13,7 @@
 
 int64_t world_time = 1000;
 unsigned world_faults;
+int64_t world_delay;
 
 static struct actor *actors[ACTORS];
 static struct thread threads[ACTORS];
@@ -280,7 +281,7 @@ int wait_queue_wait(struct wait_queue *queue, struct thread *thread, int64_t dea
         thread->aborted = false;
         return K_EABORT;
     }
-    if (deadline <= world_time)
+    if (deadline <= world_time + world_delay)
         return K_ETIMEOUT;
     cr_assert_null(thread->waiting_in, "a waiting thread waits again");
     thread->waiting_in = queue;

@@ -56,5 +56,6 @@ uint64_t frames_in_use(void);
 extern int64_t world_time;
 /* Faults taken by the user_ functions. */
 extern unsigned world_faults;
+extern int64_t world_delay; /* ns that pass between a call's look at the clock and its wait: 0 at first */
 
 #endif
