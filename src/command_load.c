@@ -42,7 +42,7 @@ static bool set_actor_name(void *field, const char *value, char *problem, size_t
 }
 
 #define FIELD(field) offsetof(struct wish, field)
-#define SITE_OPTION { "site", "NAME", "The site; needed when several are running.", option_set_text, FIELD(site) }
+#define SITE_OPTION OPTION_SITE(FIELD(site))
 #define PLACE_OPTION(otherwise) \
     { "place", "PLACE", "Where it runs: in a process of its own (user), or in the Nucleus's\n(supervisor). " otherwise, set_place, FIELD(place) }
 
@@ -147,8 +147,8 @@ int command_load(char **argv)
 
 /* ---- kill ---- */
 
-/* As ps, top and stop call it; `load` has another use for the word. */
-#define NAME_OPTION { "name", "NAME", "The same as --site.", option_set_text, FIELD(site) }
+/* `load` has another use for the word. */
+#define NAME_OPTION OPTION_SITE_NAME(FIELD(site))
 
 static const struct option_entry kill_entries[] = { SITE_OPTION, NAME_OPTION, { 0 } };
 static const struct option_table kill_table = {

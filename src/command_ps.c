@@ -14,8 +14,8 @@ struct ps {
 };
 
 static const struct option_entry entries[] = {
-    { "name", "NAME", "The site to ask; needed when several are running.",
-      option_set_text, offsetof(struct ps, name) },
+    OPTION_SITE(offsetof(struct ps, name)),
+    OPTION_SITE_NAME(offsetof(struct ps, name)),
     { "threads", NULL, "Show each thread too.",
       option_set_flag, offsetof(struct ps, threads) },
     { 0 },

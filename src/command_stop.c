@@ -19,8 +19,8 @@ struct stop {
 };
 
 static const struct option_entry entries[] = {
-    { "name", "NAME", "The site to end; needed when several are running.",
-      option_set_text, offsetof(struct stop, name) },
+    OPTION_SITE(offsetof(struct stop, name)),
+    OPTION_SITE_NAME(offsetof(struct stop, name)),
     { "wait", "SECONDS", "Give up waiting after so long; 30 unless said otherwise.",
       option_set_seconds, offsetof(struct stop, wait_seconds) },
     { 0 },

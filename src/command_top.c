@@ -32,8 +32,8 @@ static bool set_count(void *field, const char *value, char *problem, size_t size
 }
 
 static const struct option_entry entries[] = {
-    { "name", "NAME", "The site to watch; needed when several are running.",
-      option_set_text, offsetof(struct top, name) },
+    OPTION_SITE(offsetof(struct top, name)),
+    OPTION_SITE_NAME(offsetof(struct top, name)),
     { "count", "N", "Leave after N tables.",
       set_count, offsetof(struct top, count) },
     { "delay", "SECONDS", "Time between two tables; 1 unless said otherwise.",

@@ -29,6 +29,10 @@ struct option_entry {
     size_t offset;
 };
 
+/* Which site, as all commands for a running one are told. */
+#define OPTION_SITE(field) { "site", "NAME", "The site; needed when several are running.", option_set_text, field }
+#define OPTION_SITE_NAME(field) { "name", "NAME", "The same as --site.", option_set_text, field }
+
 /* Ready-made ones. */
 bool option_set_flag(void *field, const char *value, char *problem, size_t size); /* a bool */
 bool option_set_text(void *field, const char *value, char *problem, size_t size); /* not empty */

@@ -17,6 +17,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include <devices/disk_image.h>
@@ -162,17 +163,34 @@ static void stop_now(void *unused)
 }
 static void stop_wanted(void *context) { host_post(stop_now, context); }
 
+/* The interrupt thread runs until the process ends, and may be here when the site closes: the lock tells which of them was first. Commands are
+ * answered here, by a callback, or by the Nucleus's thread, which closes: so nobody else has hold of the socket. */
+static mtx_t control_lock;
+
 static void control_ready(void *cookie, uint32_t events)
 {
     (void)cookie;
     (void)events;
-    control_handle(site.control);
-    hostarch_watch(control_fd(site.control), EPOLLIN, control_ready, NULL);
+    mtx_lock(&control_lock);
+    if (site.control != NULL) {
+        control_handle(site.control);
+        hostarch_watch(control_fd(site.control), EPOLLIN, control_ready, NULL);
+    }
+    mtx_unlock(&control_lock);
+}
+
+static void control_stop(void)
+{
+    mtx_lock(&control_lock);
+    control_close(site.control);
+    site.control = NULL;
+    mtx_unlock(&control_lock);
 }
 
 static bool control_start(void)
 {
     static const struct control_callbacks callbacks = {snapshot_wanted, stop_wanted, NULL, site_command};
+    mtx_init(&control_lock, mtx_plain);
     site.control = control_open(site.options->name, &callbacks);
     site_command_start(site.control);
     if (site.control != NULL)
@@ -344,7 +362,7 @@ int site_run(const struct site_options *options)
     int status = run();
     site_show_stop();
     site_devices_stop();
-    control_close(site.control);
+    control_stop();
     hostarch_stop();
     site_net_stop();
     site_shares_stop();

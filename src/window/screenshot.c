@@ -23,7 +23,8 @@ struct wish {
 #define FIELD(field) offsetof(struct wish, field)
 
 static const struct option_entry entries[] = {
-    { "name", "NAME", "The site; needed when several are running.", option_set_text, FIELD(site) },
+    OPTION_SITE(FIELD(site)),
+    OPTION_SITE_NAME(FIELD(site)),
     { "console", NULL, "The console, also while the framebuffer is shown.", option_set_flag, FIELD(console) },
     { "framebuffer", NULL, "The framebuffer, and nothing if it is not shown.", option_set_flag, FIELD(framebuffer) },
     { 0 },

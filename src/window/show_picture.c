@@ -26,7 +26,8 @@ struct wish {
 #define FIELD(field) offsetof(struct wish, field)
 
 static const struct option_entry entries[] = {
-    { "name", "NAME", "The site; needed when several are running.", option_set_text, FIELD(site) },
+    OPTION_SITE(FIELD(site)),
+    OPTION_SITE_NAME(FIELD(site)),
     { "picture", "FILE.png", "Where to.", option_set_text, FIELD(picture) },
     { "after", "SECONDS", "Look so long first; 1 unless said otherwise.", option_set_seconds, FIELD(after) },
     { "slower", "TIMES", "As if it went so many times slower: 10, 100, ...", option_set_seconds, FIELD(slower) },

@@ -6,7 +6,8 @@
 #define FIELD(field) offsetof(struct wish, field)
 
 const struct option_entry wish_entries[] = {
-    { "name", "NAME", "The site; needed when several are running.", option_set_text, FIELD(site) },
+    OPTION_SITE(FIELD(site)),
+    OPTION_SITE_NAME(FIELD(site)),
     { "wait", NULL, "Wait until the site is there.", option_set_flag, FIELD(wait) },
     { 0 },
 };
