@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 
-from harness import (CHORUS, LIVE, Site, check, expect, expect_match, long_check, main, restore_signals, scratch, shell, switches,
+from harness import (BUILD, CHORUS, LIVE, Site, check, chorus, expect, expect_match, long_check, main, restore_signals, scratch, shell, switches,
                      wait_until)
 
 TIMEOUT = 30
@@ -172,6 +172,22 @@ def the_death_of_sm_resets_its_connections_and_the_next_one_serves():
         expect_match('the Socket Manager is gone; its connections are reset', site.result.log)
 
 
+@check
+def who_receives_when_sm_dies_is_told_of_a_reset_and_the_next_transfer_is_whole():
+    script = '''mkdir w; head -c 3000000 /dev/urandom >w/page; httpd -p 127.0.0.1:8000 -h w; mkfifo held go; (read x <go; cat) <held >/dev/null & exec 3>held
+        (wget -q -O - http://127.0.0.1:8000/page; echo status $? >&2) >&3 2>said &
+        until netstat -tn | grep -q "127.0.0.1:8000 .*ESTABLISHED"; do sleep 0.05; done; echo up; read x; echo >go; wait %2; cat said; killall httpd; httpd -p 127.0.0.1:8001 -h w
+        wget -q -O - http://127.0.0.1:8001/page | cmp - w/page && echo whole; exec 3>&-; read x'''
+    with Site('sh', '-c', script, options=['--name', f'reset{os.getpid()}', '--place', 'sm=user', '--cwd', '/tmp']) as site:
+        expect(site.line(), b'up\n')
+        os.kill(site.actors()['sm'], 9)
+        site.process.stdin.write(b'\n')
+        expect_match('Connection reset by peer', site.line())
+        expect(site.line(), b'status 1\n')
+        expect(site.line(), b'whole\n')
+        site.finish(b'\n')
+
+
 @long_check
 def an_idle_site_with_connections_is_never_woken():
     with Site('sh', '-c', 'nc -l -p 5000 & sleep 0.3; (sleep 99 | nc 127.0.0.1 5000) & sleep 1; ping -c 1 127.0.0.1 >/dev/null; echo up; read x; kill %1 %2') as site:
@@ -197,6 +213,41 @@ def two_sites_fetch_from_each_other_over_a_hub():
         expect(server.line(), b'up\n')
         result = shell(fetch, options=['--net', f'hub:{path}'], timeout=60)
         expect(result.out.splitlines(), [sum_there.strip(), b'1'])
+        server.finish(b'\n')
+    hub.terminate()
+    expect(hub.wait(10), 0, 'status of the hub')
+    LIVE.discard(hub.pid)
+
+
+def disturb(site, way):
+    """The network driver of a site is killed, or replaced while it runs."""
+    wait_until(lambda: 'net' in site.actors(), 'the driver')
+    if way == 'kill':
+        os.kill(site.actors()['net'], 9)
+    else:
+        chorus('replace', 'net', os.path.join(BUILD, 'actors/net'), '--site', site.options[site.options.index('--name') + 1]).good()
+
+
+@check
+def a_connection_survives_drivers_that_die_and_are_replaced():
+    # Ten pieces, each with its sum: after each of the first ones a driver is killed or replaced, while the next one is under way.
+    path, pieces = scratch('.hub'), 10
+    hub = subprocess.Popen([CHORUS, 'hub', path], preexec_fn=restore_signals)
+    LIVE.add(hub.pid)
+    wait_until(lambda: os.path.exists(path), 'the hub')
+    sums = f'for i in $(seq {pieces}); do dd bs=10000 count=500 iflag=fullblock 2>/dev/null | md5sum; done'
+    serve = f'ip addr add 10.9.0.1/24 dev eth0; mkdir /tmp/w; head -c {pieces * 5000000} /dev/urandom >/tmp/w/big; ({sums}) </tmp/w/big; httpd -p 80 -h /tmp/w; echo up; read x'
+    fetch = f'ip addr add 10.9.0.2/24 dev eth0; read x; wget -q -O - http://10.9.0.1/big | ({sums}); read x'
+    how = ['--net', f'hub:{path}', '--place', 'net=user', '--name']
+    with Site('sh', '-c', serve, options=[*how, f'server{os.getpid()}']) as server, Site('sh', '-c', fetch, options=[*how, f'client{os.getpid()}']) as client:
+        there = [server.line() for _ in range(pieces)]
+        expect(server.line(), b'up\n')
+        client.process.stdin.write(b'\n')
+        for i, piece in enumerate(there):
+            expect(client.line(), piece, f'piece {i}')
+            if i < 8:
+                disturb([client, server][i // 2 % 2], ['kill', 'replace'][i % 2])
+        client.finish(b'\n')
         server.finish(b'\n')
     hub.terminate()
     expect(hub.wait(10), 0, 'status of the hub')
