@@ -12,6 +12,7 @@
 
 #include <lwip/etharp.h>
 #include <lwip/ethip6.h>
+#include <lwip/mld6.h>
 #include <netif/ethernet.h>
 
 #include "route.h"
@@ -21,6 +22,7 @@
 #define FRAME_LEAST 60u
 #define LOOPBACK_MTU 65536
 #define MTU_LEAST 68
+#define GROUP_IDLE 2 /* of lwIP's mld6.c */
 
 struct interface *interfaces[INTERFACES_MOST];
 
@@ -28,6 +30,8 @@ struct interface *interfaces[INTERFACES_MOST];
 
 uint8_t *interface_room(struct interface *interface, size_t length)
 {
+    if (interface->frame_room == NULL)
+        return NULL; /* it is being made */
     uint8_t *room = interface->frame_room(interface->number, length);
     stack_used();
     interface->dropped += room == NULL;
@@ -74,6 +78,7 @@ static err_t begin(struct netif *netif)
     netif->output_ip6 = ethip6_output;
     netif->linkoutput = transmit;
     netif->hwaddr_len = 6;
+    netif->flags |= NETIF_FLAG_IGMP | NETIF_FLAG_MLD6;
     return ERR_OK;
 }
 
@@ -94,7 +99,6 @@ struct interface *interface_add(unsigned number, const struct interface_descript
     if (interface == NULL)
         return NULL;
     interface->number = number;
-    interface->frame_room = frame_room;
     snprintf(interface->name, sizeof interface->name, "eth%u", number);
     memcpy(interface->name_server, description->name_server, 4);
     memcpy(&address, description->address, 4);
@@ -114,7 +118,10 @@ struct interface *interface_add(unsigned number, const struct interface_descript
     netif_create_ip6_linklocal_address(netif, 1);
     netif_ip6_addr_set_state(netif, 0, IP6_ADDR_PREFERRED);
     netif_set_ip6_autoconfig_enabled(netif, 1);
+    for (struct mld_group *group = netif_mld6_data(netif); group != NULL; group = group->next)
+        group->timer = 0, group->group_state = GROUP_IDLE;
     netif->flags |= NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
+    interface->frame_room = frame_room;
     interface_link(interface, description->link_up);
     interfaces[number] = interface;
     if (!ip4_addr_isany_val(router))

@@ -26,7 +26,9 @@
 #define LWIP_DNS 0
 #define LWIP_DHCP 0
 #define LWIP_AUTOIP 0
-#define LWIP_IGMP 0
+#define LWIP_IGMP 1
+#define LWIP_LOOPIF_MULTICAST 1
+#define SO_REUSE_RXTOALL 1 /* what comes for a group or for all is for each socket of the port */
 #define LWIP_HAVE_LOOPIF 1
 #define LWIP_NETIF_LOOPBACK 1
 #define LWIP_LOOPBACK_MAX_PBUFS 0
@@ -48,8 +50,8 @@
 #define ICMP_TTL 64
 #define LWIP_BROADCAST_PING 0
 
-/* Nothing is sent before somebody uses the network: no probing for own addresses, no groups joined aloud. */
-#define LWIP_IPV6_MLD 0
+/* Nothing is sent before somebody uses the network: no probing for own addresses; the groups of its own addresses an interface joins silently. */
+#define LWIP_IPV6_MLD 1
 #define LWIP_IPV6_DUP_DETECT_ATTEMPTS 0
 #define LWIP_IPV6_SEND_ROUTER_SOLICIT 0
 #define LWIP_IPV6_AUTOCONFIG 1

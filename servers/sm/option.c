@@ -8,6 +8,7 @@
 #include "interface.h"
 #include "socket.h"
 
+#define ANSWER_EMPTY 1 /* a value of no bytes */
 #define BUFFER_LEAST 2304
 #define BUFFER_MOST (4 * 1024 * 1024)
 
@@ -48,9 +49,23 @@ static int set_of_socket(struct sock *sock, int option, int number, const struct
     case SO_OOBINLINE:
     case SO_DONTROUTE:
     case SO_TIMESTAMP:
+    case SO_TIMESTAMPNS:
+    case SO_RXQ_OVFL:
     case SO_RCVLOWAT: return 0; /* taken, and not followed */
     default: return -ENOPROTOOPT;
     }
+}
+
+/* Its name; an answer of no bytes: it is bound to none. */
+static int get_device(const struct sock *sock, struct sm_call *call)
+{
+    const struct netif *netif = sock->device == 0 ? NULL : netif_get_by_index((u8_t)sock->device);
+    char name[16] = "";
+    if (netif != NULL)
+        interface_name(netif, name);
+    call->answer_size = netif == NULL ? 0 : (uint32_t)strlen(name) + 1;
+    memcpy(call->body, name, call->answer_size);
+    return call->answer_size == 0 ? ANSWER_EMPTY : 0;
 }
 
 static int get_of_socket(struct sock *sock, int option, struct sm_call *call, int *ret_number)
@@ -67,12 +82,22 @@ static int get_of_socket(struct sock *sock, int option, struct sm_call *call, in
         memcpy(call->body, &(struct linger){ sock->linger, sock->linger_time }, sizeof(struct linger));
         call->answer_size = sizeof(struct linger);
         return 0;
+    case SO_BINDTODEVICE: return get_device(sock, call);
+    case SO_PEERCRED:
+        memcpy(call->body, &(struct ucred){ 0, (uid_t)-1, (gid_t)-1 }, sizeof(struct ucred)); /* nobody's, as in Linux */
+        call->answer_size = sizeof(struct ucred);
+        return 0;
     case SO_ACCEPTCONN:
+    case SO_DEBUG:
+    case SO_PASSCRED:
     case SO_PRIORITY:
     case SO_MARK:
     case SO_OOBINLINE:
     case SO_DONTROUTE:
-    case SO_TIMESTAMP: *ret_number = 0; return 0;
+    case SO_TIMESTAMP:
+    case SO_TIMESTAMPNS:
+    case SO_RXQ_OVFL: *ret_number = 0; return 0;
+    case SO_SNDLOWAT:
     case SO_RCVLOWAT: *ret_number = 1; return 0;
     default: return -ENOPROTOOPT;
     }
@@ -102,16 +127,35 @@ static int set_of_ip(struct sock *sock, int option, int number)
     case IP_MULTICAST_LOOP: sock->multicast_loop = number != 0; return 0;
     case IP_MTU_DISCOVER:
     case IP_RECVERR:
+    case IP_RECVOPTS:
+    case IP_RETOPTS:
     case IP_RECVTOS:
     case IP_FREEBIND:
+    case IP_MULTICAST_ALL:
     case IP_BIND_ADDRESS_NO_PORT: return 0; /* taken, and not followed */
     default: return -ENOPROTOOPT;
     }
 }
 
-static int get_of_ip(const struct sock *sock, int option, int *ret_number)
+/* What goes through in one piece to the peer: its interface's. */
+static int get_mtu(struct sock *sock, int *ret_number)
+{
+    ip_addr_t local, peer;
+    uint16_t port;
+    if (sock->kind->name == NULL || sock->kind->name(sock, true, &peer, &port) != 0 || sock->kind->name(sock, false, &local, &port) != 0)
+        return -ENOTCONN;
+    const struct netif *netif = ip_route(&local, &peer);
+    if (netif == NULL)
+        return -ENOTCONN;
+    *ret_number = (int)interface_mtu(netif);
+    return 0;
+}
+
+static int get_of_ip(struct sock *sock, int option, int *ret_number)
 {
     switch (option) {
+    case IP_MTU: return get_mtu(sock, ret_number);
+    case IP_MULTICAST_ALL: *ret_number = 1; return 0;
     case IP_TTL: *ret_number = sock->ttl; return 0;
     case IP_TOS: *ret_number = sock->traffic_class; return 0;
     case IP_PKTINFO: *ret_number = sock->tell_info; return 0;
@@ -121,6 +165,8 @@ static int get_of_ip(const struct sock *sock, int option, int *ret_number)
     case IP_MULTICAST_LOOP: *ret_number = sock->multicast_loop; return 0;
     case IP_OPTIONS:
     case IP_MTU_DISCOVER:
+    case IP_RECVOPTS:
+    case IP_RETOPTS:
     case IP_RECVERR:
     case IP_RECVTOS:
     case IP_FREEBIND: *ret_number = 0; return 0;
@@ -142,6 +188,7 @@ static int set_of_ipv6(struct sock *sock, int option, int number)
     case IPV6_RECVHOPLIMIT: sock->tell_ttl = number != 0; return 0;
     case IPV6_2292HOPLIMIT: sock->tell_old_ttl = number != 0; return 0;
     case IPV6_2292PKTINFO: return 0;
+    case IPV6_MULTICAST_ALL:
     case IPV6_MTU_DISCOVER:
     case IPV6_RECVERR:
     case IPV6_RECVTCLASS:
@@ -150,11 +197,13 @@ static int set_of_ipv6(struct sock *sock, int option, int number)
     }
 }
 
-static int get_of_ipv6(const struct sock *sock, int option, int *ret_number)
+static int get_of_ipv6(struct sock *sock, int option, int *ret_number)
 {
     if (sock->family != AF_INET6)
         return -ENOPROTOOPT;
     switch (option) {
+    case IPV6_MTU: return get_mtu(sock, ret_number);
+    case IPV6_MULTICAST_ALL: *ret_number = 1; return 0;
     case IPV6_V6ONLY: *ret_number = sock->only_v6; return 0;
     case IPV6_UNICAST_HOPS: *ret_number = sock->ttl; return 0;
     case IPV6_MULTICAST_HOPS: *ret_number = sock->multicast_ttl; return 0;
@@ -175,6 +224,11 @@ int option_set(struct sock *sock, struct sm_call *call)
     int number = 0, level = call->request->level, option = call->request->option, error = -ENOPROTOOPT;
     bool is_byte = call->size > 0 && call->size < sizeof number && level == IPPROTO_IP; /* as Linux takes them */
     bool is_name = level == SOL_SOCKET && option == SO_BINDTODEVICE;
+    int grouped = multicast_set(sock, call);
+    if (grouped != -ENOPROTOOPT) {
+        sock->kind->ip_options(sock);
+        return grouped;
+    }
     if (call->size < sizeof number && !is_byte && !is_name)
         return -EINVAL;
     if (is_byte)
@@ -198,13 +252,17 @@ int option_get(struct sock *sock, struct sm_call *call)
 {
     int number = 0, level = call->request->level, option = call->request->option, error = -ENOPROTOOPT;
     if (sock->kind->get_option != NULL)
-        error = sock->kind->get_option(sock, level, option, &number);
+        error = sock->kind->get_option(sock, level, option, call, &number);
+    if (error == -ENOPROTOOPT)
+        error = multicast_get(sock, level, option, &number);
     if (error == -ENOPROTOOPT && level == SOL_SOCKET)
         error = get_of_socket(sock, option, call, &number);
     else if (error == -ENOPROTOOPT && level == IPPROTO_IP)
         error = get_of_ip(sock, option, &number);
     else if (error == -ENOPROTOOPT && level == IPPROTO_IPV6)
         error = get_of_ipv6(sock, option, &number);
+    if (error == ANSWER_EMPTY)
+        return 0;
     if (error == 0 && call->answer_size == 0) {
         memcpy(call->body, &number, sizeof number);
         call->answer_size = sizeof number;

@@ -64,6 +64,8 @@ static void pass_options(struct sock *sock)
     pcb->tos = (u8_t)sock->traffic_class;
     pcb->so_options = sock->broadcast ? SOF_BROADCAST : 0;
     pcb->netif_idx = (u8_t)sock->device;
+    pcb->mcast_ttl = (u8_t)sock->multicast_ttl;
+    pcb->mcast_ifindex = (u8_t)sock->multicast_device;
     raw_set_flags(pcb, sock->header_included ? RAW_FLAGS_HDRINCL : 0);
     if (!sock->header_included)
         raw_clear_flags(pcb, RAW_FLAGS_HDRINCL);
@@ -154,6 +156,8 @@ static int send_raw(struct sock *sock, struct sm_call *call)
     if (data == NULL)
         return -ENOBUFS;
     pbuf_take(data, call->body, (u16_t)call->size);
+    raw_clear_flags(sock->raw, RAW_FLAGS_MULTICAST_LOOP);
+    raw_set_flags(sock->raw, multicast_loops(sock, &address) ? RAW_FLAGS_MULTICAST_LOOP : 0);
     err_t sent = raw_sendto(sock->raw, data, &address);
     pbuf_free(data);
     call->reply->length = call->size;

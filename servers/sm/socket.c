@@ -86,6 +86,7 @@ static void leave_table(struct sock *sock)
 void sock_free(struct sock *sock)
 {
     leave_table(sock);
+    multicast_close(sock);
     while (sock->first != NULL)
         sock_drop_first(sock);
     while (sock->watchers != NULL) {

@@ -62,7 +62,8 @@ struct sock_kind {
     unsigned (*events)(struct sock *sock);
     size_t (*unsent)(struct sock *sock);
     int (*set_option)(struct sock *sock, int level, int option, int number);       /* -ENOPROTOOPT: not known */
-    int (*get_option)(struct sock *sock, int level, int option, int *ret_number);
+    /* A number, or <call>'s body and its answer_size. */
+    int (*get_option)(struct sock *sock, int level, int option, struct sm_call *call, int *ret_number);
     void (*ip_options)(struct sock *sock); /* ttl, tos or SOF_ flags have changed */
 };
 
@@ -102,6 +103,8 @@ struct sock {
     bool reuse_address, keep_alive, broadcast, only_v6, tell_info, tell_ttl, tell_old_ttl, header_included;
     int ttl, traffic_class, multicast_ttl;
     bool multicast_loop;
+    uint32_t multicast_device; /* number of the interface; 0: by the route */
+    struct membership *memberships;
     uint32_t device;   /* number of the interface; 0: any */
     uint16_t ping_id;  /* of a ping socket: raw.c */
     uint32_t icmp_filter;
@@ -112,6 +115,7 @@ struct sock {
 };
 
 extern const struct sock_kind tcp_kind, udp_kind, raw_kind, packet_kind, netlink_kind;
+uint8_t tcp_linux_state(int of_lwip); /* TCP_ESTABLISHED, ... as programs know it: in /proc/net and TCP_INFO */
 extern struct sock *socks; /* all of them, by all_next */
 
 /* A new one without a handle; NULL: no memory. */
@@ -147,6 +151,13 @@ void address_to_here(ip_addr_t *address);
 /* option.c */
 int option_set(struct sock *sock, struct sm_call *call);
 int option_get(struct sock *sock, struct sm_call *call);
+
+/* multicast.c. -ENOPROTOOPT: it is none of its options */
+int multicast_set(struct sock *sock, struct sm_call *call);
+int multicast_get(const struct sock *sock, int level, int option, int *ret_number);
+void multicast_close(struct sock *sock);
+/* What it sends there is to come back to members on this machine. On the loopback interface it does so by itself. */
+bool multicast_loops(const struct sock *sock, const ip_addr_t *to);
 
 /* interface_control.c, text.c */
 int interface_ioctl(struct sm_call *call);

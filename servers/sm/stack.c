@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include <lwip/etharp.h>
+#include <lwip/igmp.h>
 #include <lwip/init.h>
 #include <lwip/ip4_frag.h>
 #include <lwip/ip6_frag.h>
+#include <lwip/mld6.h>
 #include <lwip/nd6.h>
 #include <lwip/priv/tcp_priv.h>
 
@@ -90,6 +92,20 @@ static bool neighbours_wait(void)
     return sm_host->now() - used_at < USED_FOR;
 }
 
+static bool groups_wait(void)
+{
+    struct netif *netif;
+    NETIF_FOREACH(netif) {
+        for (const struct igmp_group *group = netif_igmp_data(netif); group != NULL; group = group->next)
+            if (group->timer > 0)
+                return true;
+        for (const struct mld_group *group = netif_mld6_data(netif); group != NULL; group = group->next)
+            if (group->timer > 0)
+                return true;
+    }
+    return false;
+}
+
 static bool nobody_waits(void)
 {
     return false;
@@ -103,6 +119,8 @@ static struct cycle {
 } cycles[] = {
     { tcp_tick, TCP_TMR_INTERVAL * MILLISECOND, tcp_waits, 0 },
     { etharp_tmr, ARP_TMR_INTERVAL * MILLISECOND, neighbours_wait, 0 },
+    { igmp_tmr, IGMP_TMR_INTERVAL * MILLISECOND, groups_wait, 0 },
+    { mld6_tmr, MLD6_TMR_INTERVAL * MILLISECOND, groups_wait, 0 },
     { nd6_tmr, ND6_TMR_INTERVAL * MILLISECOND, neighbours_wait, 0 },
     { ip_reass_tmr, IP_TMR_INTERVAL * MILLISECOND, nobody_waits, 0 },
     { ip6_reass_tmr, IP6_REASS_TMR_INTERVAL * MILLISECOND, nobody_waits, 0 },

@@ -14,6 +14,14 @@
 
 #define BACKLOG_MOST 255u
 #define PIECE_MOST 0xffffu
+#define TICK (2000u * TCP_TMR_INTERVAL) /* us: lwIP's of round trips */
+
+uint8_t tcp_linux_state(int of_lwip)
+{
+    static const uint8_t of[] = { [CLOSED] = 7, [LISTEN] = 10, [SYN_SENT] = 2, [SYN_RCVD] = 3, [ESTABLISHED] = 1, [FIN_WAIT_1] = 4,
+                                  [FIN_WAIT_2] = 5, [CLOSE_WAIT] = 8, [CLOSING] = 11, [LAST_ACK] = 9, [TIME_WAIT] = 6 };
+    return of[of_lwip];
+}
 
 /* ---- what lwIP says ---- */
 
@@ -454,12 +462,47 @@ static int set_tcp(struct sock *sock, int level, int option, int number)
     case TCP_SYNCNT:
     case TCP_LINGER2:
     case TCP_USER_TIMEOUT:
+    case TCP_NOTSENT_LOWAT:
     case TCP_WINDOW_CLAMP: return 0; /* hints; not followed */
     default: return -ENOPROTOOPT;
     }
 }
 
-static int get_tcp(struct sock *sock, int level, int option, int *ret_number)
+/* As far as lwIP knows: times in its ticks, no counts of what was sent again. */
+static int get_info(const struct sock *sock, struct sm_call *call)
+{
+    struct tcp_info info = { 0 };
+    const struct tcp_pcb *pcb = sock->state == TCP_LISTENING ? NULL : sock->tcp;
+    info.tcpi_state = pcb != NULL ? tcp_linux_state(pcb->state) : sock->state == TCP_LISTENING ? TCP_LISTEN : TCP_CLOSE;
+    if (pcb != NULL) {
+        info.tcpi_options = (pcb->flags & TF_WND_SCALE ? TCPI_OPT_WSCALE : 0) | (pcb->flags & TF_SACK ? TCPI_OPT_SACK : 0);
+        info.tcpi_snd_wscale = pcb->snd_scale & 15;
+        info.tcpi_rcv_wscale = pcb->rcv_scale & 15;
+        info.tcpi_retransmits = pcb->nrtx;
+        info.tcpi_rto = (uint32_t)pcb->rto * TICK;
+        info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = pcb->mss;
+        info.tcpi_pmtu = pcb->mss + (IP_IS_V6_VAL(pcb->remote_ip) ? 60 : 40);
+        info.tcpi_unacked = pcb->snd_queuelen;
+        info.tcpi_rtt = (uint32_t)(pcb->sa >> 3) * TICK;
+        info.tcpi_rttvar = (uint32_t)(pcb->sv >> 2) * TICK;
+        info.tcpi_snd_ssthresh = pcb->ssthresh / pcb->mss;
+        info.tcpi_snd_cwnd = pcb->cwnd / pcb->mss;
+        info.tcpi_rcv_space = pcb->rcv_wnd;
+    }
+    memcpy(call->body, &info, sizeof info);
+    call->answer_size = sizeof info;
+    return 0;
+}
+
+static int get_congestion(struct sm_call *call)
+{
+    static const char name[16] = "reno";
+    memcpy(call->body, name, sizeof name);
+    call->answer_size = sizeof name;
+    return 0;
+}
+
+static int get_tcp(struct sock *sock, int level, int option, struct sm_call *call, int *ret_number)
 {
     const struct tcp_pcb *pcb = sock->state == TCP_LISTENING ? NULL : sock->tcp;
     if (level == SOL_SOCKET && option == SO_ACCEPTCONN) {
@@ -470,6 +513,8 @@ static int get_tcp(struct sock *sock, int level, int option, int *ret_number)
         return -ENOPROTOOPT;
     *ret_number = 0;
     switch (option) {
+    case TCP_INFO: return get_info(sock, call);
+    case TCP_CONGESTION: return get_congestion(call);
     case TCP_NODELAY: *ret_number = sock->no_delay; return 0;
     case TCP_CORK: *ret_number = sock->cork; return 0;
     case TCP_MAXSEG: *ret_number = pcb != NULL ? pcb->mss : 536; return 0;
@@ -481,6 +526,7 @@ static int get_tcp(struct sock *sock, int level, int option, int *ret_number)
     case TCP_SYNCNT:
     case TCP_LINGER2:
     case TCP_USER_TIMEOUT:
+    case TCP_NOTSENT_LOWAT:
     case TCP_WINDOW_CLAMP: return 0;
     default: return -ENOPROTOOPT;
     }

@@ -144,13 +144,6 @@ static void print_line(FILE *out, unsigned *number, int family, const ip_addr_t 
     fprintf(out, " %02X %08zX:%08zX 00:00000000 00000000     0        0 0 1 0000000000000000 100 0 0 10 0\n", state, sending, received);
 }
 
-static unsigned linux_state(enum tcp_state state)
-{
-    static const uint8_t of[] = { [CLOSED] = 7, [LISTEN] = 10, [SYN_SENT] = 2, [SYN_RCVD] = 3, [ESTABLISHED] = 1, [FIN_WAIT_1] = 4,
-                                  [FIN_WAIT_2] = 5, [CLOSE_WAIT] = 8, [CLOSING] = 11, [LAST_ACK] = 9, [TIME_WAIT] = 6 };
-    return of[state];
-}
-
 static bool is_family(int family, const ip_addr_t *address)
 {
     return (family == AF_INET) == IP_IS_V4_VAL(*address);
@@ -170,7 +163,7 @@ static void print_tcp(FILE *out, int family)
     for (size_t i = 0; i < 2; i++)
         for (const struct tcp_pcb *pcb = lists[i]; pcb != NULL; pcb = pcb->next)
             if (is_family(family, &pcb->local_ip))
-                print_line(out, &number, family, &pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port, linux_state(pcb->state),
+                print_line(out, &number, family, &pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port, tcp_linux_state(pcb->state),
                            pcb->state == TIME_WAIT ? 0 : TCP_SND_BUF - pcb->snd_buf, 0);
 }
 

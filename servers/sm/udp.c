@@ -23,6 +23,8 @@ static void pass_options(struct sock *sock)
     pcb->tos = (u8_t)sock->traffic_class;
     pcb->so_options = (u8_t)((sock->reuse_address ? SOF_REUSEADDR : 0) | (sock->broadcast ? SOF_BROADCAST : 0));
     pcb->netif_idx = (u8_t)sock->device;
+    pcb->mcast_ttl = (u8_t)sock->multicast_ttl;
+    pcb->mcast_ifindex = (u8_t)sock->multicast_device;
     if (pcb->local_port == 0)
         IP_SET_TYPE(&pcb->local_ip, address_type(sock));
 }
@@ -68,6 +70,8 @@ static int disconnect_udp(struct sock *sock)
 
 static int send_to(struct sock *sock, struct pbuf *data, const ip_addr_t *address, uint16_t port)
 {
+    udp_clear_flags(sock->udp, UDP_FLAGS_MULTICAST_LOOP);
+    udp_set_flags(sock->udp, multicast_loops(sock, address) ? UDP_FLAGS_MULTICAST_LOOP : 0);
     err_t error = udp_sendto(sock->udp, data, address, port);
     if (error == ERR_VAL && !sock->broadcast && !IP_IS_V6(address))
         return -EACCES; /* a broadcast */

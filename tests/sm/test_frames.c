@@ -403,3 +403,30 @@ Test(frames, malformed_frames_harm_nothing)
     arrive(arp_request, sizeof arp_request);
     cr_assert_eq(sent_count, before + 1);
 }
+
+Test(frames, who_joins_a_group_says_so_and_hears_what_is_sent_to_it)
+{
+    static const uint8_t group_head[14] = { 1, 0, 0x5e, 1, 2, 3, 2, 0, 0, 0, 0, 2, 8, 0 };
+    uint8_t packet[14 + 28 + 5] = { 0 };
+    struct ip_mreq request = { .imr_multiaddr.s_addr = htonl(0xef010203) };
+    int64_t sock = fake_open(AF_INET, SOCK_DGRAM, 0);
+    cr_assert_eq(fake_bind(sock, "0.0.0.0", 7000), 0);
+    memcpy(packet, group_head, sizeof group_head);
+    memcpy(packet + 14, (uint8_t[]){ 0x45, 0, 0, 33, 0, 0, 0, 0, 1, 17, 0, 0, 10, 0, 0, 2, 239, 1, 2, 3, 0x1b, 0x58, 0x1b, 0x58, 0, 13, 0, 0 }, 28);
+    memcpy(packet + 42, "hello", 5);
+    mend(packet, sizeof packet);
+    arrive(packet, sizeof packet);
+    cr_expect_eq(fake_receive(sock, 100, 0), -EAGAIN, "nobody is a member yet");
+    unsigned before = sent_count;
+    struct socket_request option = { .operation = SOCKET_SET_OPTION, .handle = (uint64_t)sock };
+    option.level = IPPROTO_IP;
+    option.option = IP_ADD_MEMBERSHIP;
+    cr_assert_eq(fake_ask(option, &request, sizeof request), 0);
+    cr_assert_eq(sent_count, before + 1);
+    cr_expect_eq(sent[before % 8][23], IPPROTO_IGMP);
+    arrive(packet, sizeof packet);
+    cr_expect_eq(fake_receive(sock, 100, 0), 5);
+    fake_pass(60000000000ll);
+    cr_expect_eq(fake_due, INT64_MAX, "groups wake nobody for ever");
+    cr_assert_eq(fake_close(sock), 0);
+}

@@ -1,8 +1,11 @@
 /* sm's core on the loopback interface: what is refused, who waits for what, what is received, and that nothing wakes an idle stack. */
 
 #include <criterion/criterion.h>
+#include <arpa/inet.h>
 #include <asm/ioctls.h>
 #include <errno.h>
+#include <netinet/tcp.h>
+#undef TCP_MSS
 #include <poll.h>
 #include <string.h>
 
@@ -380,4 +383,111 @@ Test(sm, checksums_are_those_of_the_rfc)
         uint16_t ours = htons(sm_checksum(data, length));
         cr_expect(ours == sum || (ours ^ sum) == 0xffff, "%d bytes: %x, not %x", length, ours, sum);
     }
+}
+
+/* ---- groups ---- */
+
+static int set_bytes(int64_t sock, int level, int option, const void *value, uint32_t size)
+{
+    struct socket_request request = { .operation = SOCKET_SET_OPTION, .handle = (uint64_t)sock };
+    request.level = level;
+    request.option = option;
+    return fake_ask(request, value, size);
+}
+
+/* The loopback interface, by its address. */
+static int group(int64_t sock, int option, const char *address)
+{
+    struct ip_mreq request = { .imr_interface.s_addr = htonl(INADDR_LOOPBACK) };
+    inet_pton(AF_INET, address, &request.imr_multiaddr);
+    return set_bytes(sock, IPPROTO_IP, option, &request, sizeof request);
+}
+
+static int send_to(int64_t sock, const char *address, uint16_t port, const char *text)
+{
+    struct socket_request request = { .operation = SOCKET_SEND, .handle = (uint64_t)sock, .address_size = sizeof(struct sockaddr_in) };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+    inet_pton(AF_INET, address, &to.sin_addr);
+    memcpy(request.address, &to, sizeof to);
+    return fake_ask(request, text, (uint32_t)strlen(text));
+}
+
+Test(sm, groups_that_make_no_sense_are_refused)
+{
+    int64_t sock = fake_open(AF_INET, SOCK_DGRAM, 0), stream = fake_open(AF_INET, SOCK_STREAM, 0), v6 = fake_open(AF_INET6, SOCK_DGRAM, 0);
+    struct ip_mreq nowhere = { .imr_multiaddr.s_addr = htonl(0xef010203), .imr_interface.s_addr = htonl(0xc0000201) };
+    struct ipv6_mreq group6 = { .ipv6mr_interface = 99 };
+    cr_expect_eq(group(sock, IP_ADD_MEMBERSHIP, "10.1.2.3"), -EINVAL);
+    cr_expect_eq(group(stream, IP_ADD_MEMBERSHIP, "239.1.2.3"), -EPROTO);
+    cr_expect_eq(group(sock, IP_DROP_MEMBERSHIP, "239.1.2.3"), -EADDRNOTAVAIL);
+    cr_expect_eq(set_bytes(sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, &nowhere, sizeof nowhere), -ENODEV);
+    cr_expect_eq(set_bytes(sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, &nowhere, 4), -EINVAL);
+    cr_expect_eq(set_bytes(sock, IPPROTO_IP, IP_MULTICAST_IF, &nowhere.imr_interface, 4), -EADDRNOTAVAIL);
+    cr_expect_eq(set_bytes(sock, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group6, sizeof group6), -ENOPROTOOPT);
+    cr_expect_eq(set_bytes(v6, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group6, sizeof group6), -EINVAL);
+    inet_pton(AF_INET6, "ff02::77", &group6.ipv6mr_multiaddr);
+    cr_expect_eq(set_bytes(v6, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group6, sizeof group6), -ENODEV);
+    cr_expect_eq(fake_set(v6, IPPROTO_IPV6, IPV6_MULTICAST_IF, 99), -ENODEV);
+    cr_expect_eq(send_to(sock, "239.1.2.3", 7000, "x"), -ENETUNREACH, "no route leads there");
+    for (int i = 0; i < 20; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "239.1.2.%d", i);
+        cr_expect_eq(group(sock, IP_ADD_MEMBERSHIP, text), 0);
+        cr_expect_eq(group(sock, IP_ADD_MEMBERSHIP, text), -EADDRINUSE);
+    }
+    cr_expect_eq(group(sock, IP_ADD_MEMBERSHIP, "239.1.2.99"), -ENOBUFS);
+    cr_expect_eq(fake_close(sock), 0);
+}
+
+Test(sm, all_members_of_a_group_receive_what_is_sent_to_it_once)
+{
+    int64_t members[2], sender = fake_open(AF_INET, SOCK_DGRAM, 0);
+    struct in_addr loopback = { htonl(INADDR_LOOPBACK) };
+    for (int i = 0; i < 2; i++) {
+        members[i] = fake_open(AF_INET, SOCK_DGRAM, 0);
+        cr_assert_eq(fake_set(members[i], SOL_SOCKET, SO_REUSEADDR, 1), 0);
+        cr_assert_eq(fake_bind(members[i], "0.0.0.0", 7000), 0);
+        cr_assert_eq(group(members[i], IP_ADD_MEMBERSHIP, "239.1.2.3"), 0);
+    }
+    cr_assert_eq(set_bytes(sender, IPPROTO_IP, IP_MULTICAST_IF, &loopback, sizeof loopback), 0);
+    cr_assert_eq(send_to(sender, "239.1.2.3", 7000, "to all"), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(fake_receive(members[i], 100, 0), 6);
+        cr_expect_eq(fake_receive(members[i], 100, 0), -EAGAIN);
+    }
+    cr_assert_eq(send_to(sender, "239.1.2.4", 7000, "to others"), 0);
+    cr_expect_eq(fake_receive(members[0], 100, 0), -EAGAIN);
+    cr_assert_eq(group(members[0], IP_DROP_MEMBERSHIP, "239.1.2.3"), 0);
+    cr_assert_eq(fake_close(members[1]), 0);
+    cr_assert_eq(send_to(sender, "239.1.2.3", 7000, "to nobody"), 0);
+    cr_expect_eq(fake_receive(members[0], 100, 0), -EAGAIN);
+    fake_pass(60000000000ll);
+    cr_expect_eq(fake_due, INT64_MAX, "groups wake nobody for ever");
+}
+
+Test(sm, a_connection_tells_its_state_and_its_names)
+{
+    int64_t ends[2];
+    struct tcp_info info;
+    make_connection(AF_INET, "127.0.0.1", ends);
+    struct socket_request request = { .operation = SOCKET_GET_OPTION, .handle = (uint64_t)ends[0], .length = 256 };
+    request.level = IPPROTO_TCP;
+    request.option = TCP_INFO;
+    cr_assert_eq(fake_ask(request, NULL, 0), 0);
+    cr_assert_eq(fake_size, sizeof info);
+    memcpy(&info, fake_body, sizeof info);
+    cr_expect_eq(info.tcpi_state, TCP_ESTABLISHED);
+    cr_expect_gt(info.tcpi_snd_mss, 1000);
+    cr_expect_gt(info.tcpi_rto, 0);
+    request.option = TCP_CONGESTION;
+    cr_assert_eq(fake_ask(request, NULL, 0), 0);
+    cr_expect_str_eq((const char *)fake_body, "reno");
+    request.level = SOL_SOCKET;
+    request.option = SO_BINDTODEVICE;
+    cr_assert_eq(fake_ask(request, NULL, 0), 0);
+    cr_expect_eq(fake_size, 0, "bound to no device");
+    cr_assert_eq(set_bytes(ends[0], SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+    cr_assert_eq(fake_ask(request, NULL, 0), 0);
+    cr_expect_str_eq((const char *)fake_body, "lo");
+    cr_assert_eq(fake_close(ends[1]), 0);
 }
