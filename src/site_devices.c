@@ -46,7 +46,9 @@ struct pinned {
     void *base;
     size_t length;
     uint64_t address;
+    uint64_t frame; /* the first, of a mapper's pages */
 };
+_Static_assert(DEVICE_PAGES == VM_DEVICE_PAGES, "devices and the Nucleus mean the same");
 
 struct site_device {
     struct device *device;
@@ -79,6 +81,7 @@ static bool pin(void *cookie, struct device *device, uint64_t address, size_t le
     struct actor *driver = device_driver((unsigned)mine->number);
     size_t in_page = PAGE_SIZE - address % PAGE_SIZE;
     size_t size = length < in_page ? length : in_page;
+    uint64_t frame = 0;
     if (driver == NULL || length == 0)
         return false;
     if (mine->pin_count == mine->pin_room) {
@@ -89,11 +92,11 @@ static bool pin(void *cookie, struct device *device, uint64_t address, size_t le
         mine->pins = pins;
         mine->pin_room = room;
     }
-    void *base = vm_pin(driver, address, size, write);
+    void *base = address & DEVICE_PAGES ? vm_pages_pin(address, length, write, &size, &frame) : vm_pin(driver, address, size, write);
     if (base == NULL)
         return false;
     mine->driver = driver->cap.ui;
-    mine->pins[mine->pin_count++] = (struct pinned){base, size, address};
+    mine->pins[mine->pin_count++] = (struct pinned){base, size, address, frame};
     *ret_span = (struct device_span){base, size};
     return true;
 }
@@ -108,7 +111,9 @@ static void unpin(void *cookie, struct device *device, struct device_span span)
         if (found->base != span.base || found->length != span.length)
             continue;
         /* A driver that is gone took its pins along when its space ended. */
-        if (driver != NULL && uiEqual(&driver->cap.ui, &mine->driver))
+        if (found->address & DEVICE_PAGES)
+            vm_pages_unpin(found->frame, found->address, found->length);
+        else if (driver != NULL && uiEqual(&driver->cap.ui, &mine->driver))
             vm_unpin(driver, found->address, found->length);
         *found = mine->pins[--mine->pin_count];
         return;
@@ -242,12 +247,15 @@ static void disks_look(void *unused)
     io_ring_look(site.ring);
 }
 
+/* While the Nucleus is awake it looks by itself; a bell at each completion would wake the interrupt thread for nothing. */
+static void disks_bell(bool asleep) { io_ring_bell(site.ring, asleep); }
+
 static bool add_disks(const struct site_devices_options *options)
 {
     static char names[SITE_DISKS][8];
     site.ring = ring_of(options->disks, options->disk_count);
     if (site.ring != NULL)
-        hostarch_poll(disks_ready, disks_look, NULL);
+        hostarch_poll(disks_ready, disks_look, NULL, disks_bell);
     for (unsigned i = 0; i < options->disk_count; i++) {
         struct io_pool *pool = i == 0 ? site.pool : io_pool_create(site.bus, POOL_THREADS);
         site.disk_pools[i] = i == 0 ? NULL : pool;
@@ -352,11 +360,16 @@ struct screen *site_devices_screen(void) { return site.screen; }
 
 void site_devices_stop(void)
 {
+    hostarch_poll(NULL, NULL, NULL, NULL);
+    if (site.ring != NULL)
+        io_ring_bell(site.ring, true);
     for (unsigned i = 0; i < site.count; i++)
         device_reset(site.devices[i].device);
     for (unsigned i = 0; i < site.count; i++) {
         for (int patience = 0; !device_quiet(site.devices[i].device) && patience < 5000; patience++) {
             bus_run(site.bus);
+            if (site.ring != NULL)
+                io_ring_look(site.ring); /* what came while the bell was off */
             usleep(1000);
         }
         if (device_quiet(site.devices[i].device))
@@ -365,7 +378,6 @@ void site_devices_stop(void)
     }
     if (site.bus != NULL)
         hostarch_unwatch(bus_descriptor(site.bus));
-    hostarch_poll(NULL, NULL, NULL);
     io_ring_destroy(site.ring);
     for (unsigned i = 0; i < SITE_DISKS; i++)
         io_pool_destroy(site.disk_pools[i]);

@@ -10,11 +10,15 @@
 #include <chorus.h>
 
 enum KnMpOp {
-    K_MP_PULLIN = 80,   /* give [offset, offset + size): the reply's body. A shorter body: the rest is zero */
-    K_MP_PUSHOUT = 81,  /* take the request's body, dirty data at [offset, offset + size); segSize is the segment's size now */
+    K_MP_PULLIN = 80,   /* give [offset, offset + size): the reply's body. A shorter body: the rest is zero. With <pages>: a device puts
+                         * the data there, the reply has no body, and its <size> says how many bytes count, from the first on; the
+                         * rest is zero, and so are pages that no device has written */
+    K_MP_PUSHOUT = 81,  /* take the request's body, dirty data at [offset, offset + size); segSize is the segment's size now. With <pages>:
+                         * there is no body, a device fetches the data there; what lies beyond segSize in its page is zero */
     K_MP_GETACCESS = 82, /* the segment is opened (access 0) or access to [offset, offset + size) is wanted. The reply grants a range
                          * that covers it, at least, and tells the segment's size. With K_WRITABLE the mapper has made sure that what
-                         * will be pushed out has a place (else diag K_ENOSPACE); <segSize> of the request is the size it will have */
+                         * will be pushed out has a place (else diag K_ENOSPACE); <segSize> of the request is the size it will have.
+                         * The answer to an opening may have <direct> set: K_MP_PULLIN and K_MP_PUSHOUT then come with <pages> */
     K_MP_CREATE = 83,   /* a temporary segment for anonymous memory: the reply has its key */
     K_MP_RELEASE = 84   /* the local cache is gone; no answer is awaited (ipcSend) */
 };
@@ -25,10 +29,14 @@ typedef struct KnMpRequest {
     KnKey segKey;
     KnCap lc; /* the local cache, for lcFlush and the others */
     VmOffset offset;
-    VmSize size; /* bytes, whole pages, at most K_CMSGSIZEMAX for PULLIN and PUSHOUT */
+    VmSize size; /* bytes, whole pages, at most K_CMSGSIZEMAX for PULLIN and PUSHOUT, K_MP_DIRECT_MAX with <pages> */
     VmSize segSize;
     uint64_t ordinal;
+    uint64_t pages; /* PULLIN and PUSHOUT of a cache that was opened with <direct>: where devices find the pages, as an address for descriptors
+                     * of virtqueues, until the request is answered. Who knows it may have a device write (PULLIN) or read (PUSHOUT) there. Else 0 */
 } KnMpRequest;
+
+#define K_MP_DIRECT_MAX 262144 /* bytes in a request with <pages> */
 
 typedef struct KnMpReply {
     int32_t diag; /* K_OK, K_EIO, K_ENOSPACE, K_EUNKNOWN (no such segment), K_EPROTECT */
@@ -38,6 +46,7 @@ typedef struct KnMpReply {
     VmSize segSize;
     uint64_t ordinal;
     KnKey segKey; /* CREATE */
+    uint64_t direct; /* GETACCESS with access 0: not 0: the segment's data goes between its pages and devices, never by messages */
 } KnMpReply;
 
 /* Of a mapper, for a local cache whose capability a request carried. <flags> of lcFlush: */

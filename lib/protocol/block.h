@@ -2,6 +2,7 @@
  *
  * A client (om) sends one ipcCall for each request to the driver's port: the request is the annex,
  * the data to be written is the body; the reply's annex says how it went, its body is the data read.
+ * Or the data is in pages that the disk itself reads and writes (BLOCK_DATA_IN_PAGES).
  * Several requests may be outstanding, one for each calling thread; the driver passes all of them
  * to the disk and answers each when the disk has finished it, in whatever order that is.
  *
@@ -47,9 +48,9 @@ enum block_operation {
 };
 
 /* Request flags. */
-#define BLOCK_DATA_BY_CAPABILITY 1u     /* the data is not in the body but in the memory that
-                                         * `data_ui`, `data_key` and `data_offset` name.
-                                         * Reserved: answered with -EOPNOTSUPP today. */
+#define BLOCK_DATA_IN_PAGES 1u          /* BLOCK_READ and BLOCK_WRITE: the data is not in a body but in pages of a mapper's
+                                         * request, `pages` (<mem/chMapper.h>). If that has been answered meanwhile: -EIO */
+#define BLOCK_PAGES_MAX     262144      /* bytes in such a request */
 
 /* The annex of a request. Unused fields are zero. */
 struct block_request {
@@ -57,11 +58,9 @@ struct block_request {
     uint32_t flags;
     uint64_t tag;               /* the client's own; comes back in the reply */
     uint64_t offset;            /* bytes from the start of the disk */
-    uint64_t length;            /* bytes; at most BLOCK_BODY_MAX for BLOCK_READ and BLOCK_WRITE */
-    uint64_t data_ui;           /* with BLOCK_DATA_BY_CAPABILITY: the 16 bytes of a KnCap ... */
-    uint64_t data_key;
-    uint64_t data_offset;       /* ... and where in that memory the data begins */
-    uint8_t  unused[64];
+    uint64_t length;            /* bytes; at most BLOCK_BODY_MAX for BLOCK_READ and BLOCK_WRITE, BLOCK_PAGES_MAX in pages */
+    uint64_t pages;             /* with BLOCK_DATA_IN_PAGES: where in the pages the data begins */
+    uint8_t  unused[80];
 };
 
 /* The annex of a reply. */

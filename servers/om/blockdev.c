@@ -29,6 +29,22 @@ int blockdev_write(struct blockdev *device, uint64_t offset, const void *data, s
     return error != 0 ? error : device->write(device, offset, data, length);
 }
 
+int blockdev_read_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length)
+{
+    int error = range_check(device, offset, length);
+
+    return error != 0 ? error : device->read_pages(device, offset, pages, length);
+}
+
+int blockdev_write_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length)
+{
+    int error = range_check(device, offset, length);
+
+    if (error == 0 && device->read_only)
+        error = -EROFS;
+    return error != 0 ? error : device->write_pages(device, offset, pages, length);
+}
+
 int blockdev_zero(struct blockdev *device, uint64_t offset, uint64_t length)
 {
     static const uint8_t zeros[65536];
@@ -93,6 +109,16 @@ static int part_write(struct blockdev *device, uint64_t offset, const void *data
     return blockdev_write(part_of(device)->whole, part_of(device)->start + offset, data, length);
 }
 
+static int part_read_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length)
+{
+    return blockdev_read_pages(part_of(device)->whole, part_of(device)->start + offset, pages, length);
+}
+
+static int part_write_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length)
+{
+    return blockdev_write_pages(part_of(device)->whole, part_of(device)->start + offset, pages, length);
+}
+
 static int part_flush(struct blockdev *device)
 {
     return blockdev_flush(part_of(device)->whole);
@@ -123,7 +149,8 @@ struct blockdev *blockdev_part(struct blockdev *whole, uint64_t start, uint64_t 
         return NULL;
     }
     *part = (struct part){ .whole = whole, .start = start, .device = {
-        .size = size, .read_only = whole->read_only, .read = part_read, .write = part_write, .flush = part_flush,
+        .size = size, .read_only = whole->read_only, .read = part_read, .write = part_write,
+        .read_pages = whole->read_pages != NULL ? part_read_pages : NULL, .write_pages = whole->write_pages != NULL ? part_write_pages : NULL, .flush = part_flush,
         .zero = part_zero, .discard = part_discard, .close = part_close } };
     return &part->device;
 }

@@ -20,6 +20,9 @@ struct blockdev {
     bool     read_only;
     int (*read)(struct blockdev *device, uint64_t offset, void *data, size_t length);
     int (*write)(struct blockdev *device, uint64_t offset, const void *data, size_t length);
+    /* The same with the data in pages of a mapper's request (KnMpRequest's, with an offset). NULL: it cannot. */
+    int (*read_pages)(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length);
+    int (*write_pages)(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length);
     int (*flush)(struct blockdev *device);
     /* The bytes read as zero from now on. NULL: write zeros instead (blockdev_zero does). */
     int (*zero)(struct blockdev *device, uint64_t offset, uint64_t length);
@@ -32,6 +35,8 @@ struct blockdev {
 /* Each returns 0 or an error of Linux made negative. A range outside of the device is -EIO. */
 int blockdev_read(struct blockdev *device, uint64_t offset, void *data, size_t length);
 int blockdev_write(struct blockdev *device, uint64_t offset, const void *data, size_t length);
+int blockdev_read_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length);
+int blockdev_write_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length);
 int blockdev_zero(struct blockdev *device, uint64_t offset, uint64_t length);
 int blockdev_discard(struct blockdev *device, uint64_t offset, uint64_t length);
 int blockdev_flush(struct blockdev *device);

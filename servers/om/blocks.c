@@ -443,6 +443,30 @@ static int blocks_pull(struct fs *fs, fs_id id, uint64_t offset, void *data, siz
     return error;
 }
 
+static bool blocks_is_direct(struct fs *fs, fs_id id)
+{
+    struct extent extent;
+
+    return extent_of(fs, id, &extent) == 0 && extent.disk->device->read_pages != NULL && extent.disk->device->write_pages != NULL;
+}
+
+static int blocks_pull_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, size_t *ret_length)
+{
+    struct extent extent;
+    int error = extent_of(fs, id, &extent);
+
+    *ret_length = 0;
+    if (error != 0 || offset >= extent.size)
+        return error;
+    if (length > extent.size - offset)
+        length = (size_t)(extent.size - offset);
+    pthread_mutex_unlock(&fs->lock);
+    error = blockdev_read_pages(extent.disk->device, extent.start + offset, pages, length);
+    pthread_mutex_lock(&fs->lock);
+    *ret_length = error == 0 ? length : 0;
+    return error;
+}
+
 /* There is place for everything, up to the end. */
 static int blocks_prepare_write(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint64_t size, uint64_t *ret_end)
 {
@@ -470,6 +494,23 @@ static int blocks_push(struct fs *fs, fs_id id, uint64_t offset, const void *dat
     extent.disk->unflushed = true;
     pthread_mutex_unlock(&fs->lock);
     error = blockdev_write(extent.disk->device, extent.start + offset, data, length);
+    pthread_mutex_lock(&fs->lock);
+    return error;
+}
+
+static int blocks_push_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, uint64_t size, bool is_cut)
+{
+    struct extent extent;
+    int error = extent_of(fs, id, &extent);
+
+    (void)size, (void)is_cut;
+    if (error != 0 || offset >= extent.size)
+        return error;
+    if (length > extent.size - offset)
+        length = (size_t)(extent.size - offset);
+    extent.disk->unflushed = true;
+    pthread_mutex_unlock(&fs->lock);
+    error = blockdev_write_pages(extent.disk->device, extent.start + offset, pages, length);
     pthread_mutex_lock(&fs->lock);
     return error;
 }
@@ -596,6 +637,7 @@ static const struct fs_operations blocks_operations = {
     .link = no_link, .unlink = no_unlink, .rmdir = no_unlink, .rename = no_rename, .hold = blocks_hold,
     .release = blocks_release, .is_busy = blocks_is_busy, .holds = blocks_holds, .temporary = no_temporary,
     .opened = blocks_opened, .closed = blocks_closed, .pull = blocks_pull, .prepare = blocks_prepare_write, .push = blocks_push,
+    .is_direct = blocks_is_direct, .pull_pages = blocks_pull_pages, .push_pages = blocks_push_pages,
     .allocate = blocks_allocate, .settle = blocks_settle, .sync = blocks_sync, .sync_node = blocks_sync_node,
     .is_changed = blocks_is_changed, .statfs = blocks_statfs, .rest = blocks_sync, .hand_over = blocks_hand_over,
     .unmount = blocks_unmount,

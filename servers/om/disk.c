@@ -30,20 +30,45 @@ static struct disk *disk_of(struct blockdev *device)
     return (struct disk *)device;
 }
 
-static int disk_ask(const struct disk *disk, uint32_t operation, uint64_t offset, uint64_t length,
-                    const struct client_data *data)
+static int disk_request(const struct disk *disk, const struct block_request *request, const struct client_data *data)
 {
-    const struct block_request request = { .operation = operation, .offset = offset,
-                                           .length = length };
     struct block_reply reply = { .status = -EIO };
-    int size = client_call_patiently(&disk->driver, &request, sizeof request, &reply, sizeof reply,
+    int size = client_call_patiently(&disk->driver, request, sizeof *request, &reply, sizeof reply,
                                      data, PATIENCE);
 
     if (size < 0)
         return -EIO;
-    if (reply.status == 0 && operation == BLOCK_READ && (uint64_t)size != length)
+    if (reply.status == 0 && request->operation == BLOCK_READ && request->flags == 0 && (uint64_t)size != request->length)
         return -EIO;
     return reply.status;
+}
+
+static int disk_ask(const struct disk *disk, uint32_t operation, uint64_t offset, uint64_t length,
+                    const struct client_data *data)
+{
+    return disk_request(disk, &(struct block_request){ .operation = operation, .offset = offset, .length = length }, data);
+}
+
+static int disk_move_pages(struct blockdev *device, uint32_t operation, uint64_t offset, uint64_t pages, size_t length)
+{
+    int error = 0;
+
+    for (size_t done = 0, step; done < length && error == 0; done += step) {
+        step = length - done < BLOCK_PAGES_MAX ? length - done : BLOCK_PAGES_MAX;
+        error = disk_request(disk_of(device), &(struct block_request){ .operation = operation, .flags = BLOCK_DATA_IN_PAGES,
+                                                                       .offset = offset + done, .length = step, .pages = pages + done }, NULL);
+    }
+    return error;
+}
+
+static int disk_read_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length)
+{
+    return disk_move_pages(device, BLOCK_READ, offset, pages, length);
+}
+
+static int disk_write_pages(struct blockdev *device, uint64_t offset, uint64_t pages, size_t length)
+{
+    return disk_move_pages(device, BLOCK_WRITE, offset, pages, length);
 }
 
 static int disk_read(struct blockdev *device, uint64_t offset, void *to, size_t length)
@@ -135,7 +160,7 @@ int disk_open(unsigned number, struct blockdev **ret)
     disk->transfer_max = geometry.transfer_max;
     disk->device = (struct blockdev){
         .size = geometry.size, .read_only = (geometry.flags & BLOCK_READ_ONLY) != 0,
-        .read = disk_read, .write = disk_write, .flush = disk_flush,
+        .read = disk_read, .write = disk_write, .read_pages = disk_read_pages, .write_pages = disk_write_pages, .flush = disk_flush,
         .zero = (geometry.flags & BLOCK_CAN_WRITE_ZEROES) != 0 ? disk_zero : NULL,
         .discard = (geometry.flags & BLOCK_CAN_DISCARD) != 0 ? disk_discard : NULL,
         .close = disk_close,

@@ -180,6 +180,9 @@ int ext4_prepare(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint
                  uint64_t *ret_end);
 int ext4_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t length,
               uint64_t size);
+bool ext4_is_direct(struct fs *fs, fs_id id);
+int ext4_pull_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, size_t *ret_length);
+int ext4_push_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, uint64_t size, bool is_cut);
 int ext4_allocate(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint32_t mode);
 void ext4_settle(struct fs *fs, fs_id id);
 size_t ext4_unsettled(struct fs *fs, fs_id *ids, size_t most);

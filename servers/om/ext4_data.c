@@ -158,6 +158,66 @@ int ext4_pull(struct fs *fs, fs_id id, uint64_t offset, void *data, size_t lengt
     return error;
 }
 
+/* The blocks of a file that are on the disk; the others' pages stay as they are. Like blocks_read. */
+static int blocks_read_pages(struct ext4 *ext4, uint32_t number, uint64_t start, uint64_t end, uint64_t pages)
+{
+    const uint64_t first = start;
+    int error = 0;
+
+    while (error == 0 && start < end) {
+        struct run runs[RUNS_MAX];
+        size_t count = 0;
+
+        error = runs_look_up(ext4, number, start, end, runs, &count, &start);
+        pthread_mutex_unlock(&ext4->fs.lock);
+        for (size_t i = 0; i < count && error == 0; i++)
+            if (runs[i].physical != 0 && !runs[i].unwritten)
+                error = blockdev_read_pages(ext4->device, runs[i].physical * block_size(ext4),
+                                            pages + (runs[i].logical - first) * block_size(ext4), runs[i].count * block_size(ext4));
+        pthread_mutex_lock(&ext4->fs.lock);
+    }
+    return error;
+}
+
+/* Contents that only the cache has right (a journal replayed without writing) are not on the disk. */
+bool ext4_is_direct(struct fs *fs, fs_id id)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+
+    (void)id;
+    return ext4->device->read_pages != NULL && ext4->device->write_pages != NULL && ext4->cache->overlay_count == 0;
+}
+
+int ext4_pull_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, size_t *ret_length)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+    struct ext4_inode inode;
+    struct ext4_node *node;
+    int error = ext4_regular_get(ext4, id, &inode);
+
+    *ret_length = 0;
+    if (error != 0)
+        return error;
+    node = ext4_node_get(ext4, FS_ID_INODE(id), EXT2_I_SIZE(SMALL(&inode)));
+    if (node == NULL)
+        return -ENOMEM;
+    ext4_node_transfer_begin(ext4, node);
+    error = ext4_inode_get(ext4, id, &inode);       /* a truncation may have been in between */
+    uint64_t there = EXT2_I_SIZE(SMALL(&inode));
+    if (node->pushed > there)
+        there = node->pushed;
+    if (there > node->size)
+        there = node->size;
+    if (error == 0 && offset < there) {
+        there = there - offset < length ? there - offset : length;
+        error = blocks_read_pages(ext4, FS_ID_INODE(id), offset / block_size(ext4), blocks_for(ext4, offset + there), pages);
+        *ret_length = error == 0 ? (size_t)there : 0;
+    }
+    ext4_node_transfer_end(ext4, node);
+    ext4_node_put(ext4, node);
+    return error;
+}
+
 /* Preparing ----------------------------------------------------------------------- */
 
 /* Blocks to allocate for an access: more than asked when the file grows step by step. */
@@ -212,27 +272,31 @@ int ext4_prepare(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint
 
 /* Writing ------------------------------------------------------------------------- */
 
+/* `data` NULL: it is in `pages`. */
 static int runs_write(struct ext4 *ext4, const struct run *runs, size_t count, uint64_t start,
-                      const uint8_t *data)
+                      const uint8_t *data, uint64_t pages)
 {
     for (size_t i = 0; i < count; i++) {
         int error;
 
         if (runs[i].physical == 0)
             return -EIO;
-        error = blockdev_write(ext4->device, runs[i].physical * block_size(ext4),
-                               data + (runs[i].logical - start) * block_size(ext4),
-                               runs[i].count * block_size(ext4));
+        uint64_t where = runs[i].physical * block_size(ext4), at = (runs[i].logical - start) * block_size(ext4);
+        size_t length = runs[i].count * block_size(ext4);
+
+        error = data != NULL ? blockdev_write(ext4->device, where, data + at, length)
+                             : blockdev_write_pages(ext4->device, where, pages + at, length);
         if (error != 0)
             return error;
     }
     return 0;
 }
 
-/* Blocks [start, end) get `data`. A transfer has begun. [w] */
+/* Blocks [start, end) get `data`, or if that is NULL what is in `pages`. A transfer has begun. [w] */
 static int blocks_write(struct ext4 *ext4, fs_id id, uint64_t start, uint64_t end,
-                        const uint8_t *data)
+                        const uint8_t *data, uint64_t pages)
 {
+    const uint64_t first = start;
     uint32_t number = FS_ID_INODE(id);
     int error = ext4_range_allocate(ext4, id, start, end);   /* done already, but after a truncation */
 
@@ -252,9 +316,8 @@ static int blocks_write(struct ext4 *ext4, fs_id id, uint64_t start, uint64_t en
         if (error != 0)
             break;
         pthread_mutex_unlock(&ext4->fs.lock);
-        error = runs_write(ext4, runs, count, start, data);
+        error = runs_write(ext4, runs, count, first, data, pages);
         pthread_mutex_lock(&ext4->fs.lock);
-        data += (upto - start) * block_size(ext4);
         start = upto;
     }
     return error;
@@ -280,13 +343,13 @@ int ext4_bytes_write(struct ext4 *ext4, fs_id id, uint64_t offset, const void *d
     int error;
 
     if (offset % block_size(ext4) == 0 && length % block_size(ext4) == 0)
-        return blocks_write(ext4, id, start, end, data);
+        return blocks_write(ext4, id, start, end, data, 0);
     whole = malloc((end - start) * block_size(ext4));
     if (whole == NULL)
         return -ENOMEM;
     error = edges_fill(ext4, id, offset, data, length, start, end, whole);
     if (error == 0)
-        error = blocks_write(ext4, id, start, end, whole);
+        error = blocks_write(ext4, id, start, end, whole, 0);
     free(whole);
     return error;
 }
@@ -331,6 +394,41 @@ int ext4_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t
     if (size > node->size)
         node->size = size;
     error = ext4_bytes_write(ext4, id, offset, data, (size_t)(end - offset));
+    if (error == 0)
+        error = ext4_node_written(ext4, node, offset / block_size(ext4), blocks_for(ext4, end),
+                                  end < size ? end : size);
+    ext4_node_transfer_end(ext4, node);
+    ext4_node_put(ext4, node);
+    return error;
+}
+
+/* Whole blocks: what is behind the file's end in the last one is zero already, as it must be on the disk; after a truncation it is made so. */
+int ext4_push_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, uint64_t size, bool is_cut)
+{
+    static const uint8_t zeros[4096];
+    struct ext4 *ext4 = ext4_of(fs);
+    struct ext4_inode inode;
+    struct ext4_node *node;
+    uint64_t end = offset + length, whole = blocks_for(ext4, size) * block_size(ext4);
+    int error = fs->read_only ? -EROFS : ext4_regular_get(ext4, id, &inode);
+
+    if (error != 0)
+        return error;
+    if (size > size_max(ext4, &inode))
+        return -EFBIG;
+    if (offset >= size)
+        return 0;
+    if (end > whole)
+        end = whole;
+    node = ext4_node_get(ext4, FS_ID_INODE(id), EXT2_I_SIZE(SMALL(&inode)));
+    if (node == NULL)
+        return -ENOMEM;
+    ext4_node_transfer_begin(ext4, node);
+    if (size > node->size)
+        node->size = size;
+    error = blocks_write(ext4, id, offset / block_size(ext4), blocks_for(ext4, end), NULL, pages);
+    if (error == 0 && is_cut && end > size)
+        error = ext4_bytes_write(ext4, id, size, zeros, (size_t)(end - size));
     if (error == 0)
         error = ext4_node_written(ext4, node, offset / block_size(ext4), blocks_for(ext4, end),
                                   end < size ? end : size);

@@ -328,7 +328,7 @@ const struct fs_operations ext4_operations = {
     .is_busy = ext4_is_busy,
     .holds = ext4_holds,
     .temporary = ext4_temporary,
-    .pull = ext4_pull,
+    .pull = ext4_pull, .is_direct = ext4_is_direct, .pull_pages = ext4_pull_pages, .push_pages = ext4_push_pages,
     .prepare = ext4_prepare,
     .push = ext4_push,
     .allocate = ext4_allocate,

@@ -97,13 +97,19 @@ struct fs_operations {
      * pull: bytes of the file; *ret_length is less than `length` at its end; the rest is zero.
      * prepare: a place for every byte of the range, and the size that the file will have: after it a push
      *   does not fail for want of space. *ret_end: up to where there is place, at least offset + length.
-     * push: bytes to be kept; `size` is the file's size now. Bytes beyond the size are ignored. */
+     * push: bytes to be kept; `size` is the file's size now. Bytes beyond the size are ignored.
+     * is_direct: the data can go between pages and the disk: the node is pulled and pushed by pull_pages and push_pages (NULL: never). What
+     *   pull_pages does not put there, or puts there behind *ret_length, counts as zero; what push_pages finds behind `size` in its page
+     *   is zero, unless `size` has become smaller since, then `is_cut`. */
     int (*pull)(struct fs *fs, fs_id id, uint64_t offset, void *data, size_t length,
                 size_t *ret_length);
     int (*prepare)(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint64_t size,
                    uint64_t *ret_end);
     int (*push)(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t length,
                 uint64_t size);
+    bool (*is_direct)(struct fs *fs, fs_id id);
+    int (*pull_pages)(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, size_t *ret_length);
+    int (*push_pages)(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, uint64_t size, bool is_cut);
     /* [w] mode of FILE_ALLOCATE_* */
     int (*allocate)(struct fs *fs, fs_id id, uint64_t offset, uint64_t length, uint32_t mode);
     /* The local cache has gone: nobody counts on what was prepared any more. */

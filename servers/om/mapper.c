@@ -126,8 +126,29 @@ static int size_reply(struct mapping *mapping)
     return error;
 }
 
+/* Pages were told of since we wanted so, or who was here before us; but not more of them than any disk takes at once. */
+static bool pages_are_sound(const struct mapping *mapping)
+{
+    const struct fs_operations *operations = mapping->fs->operations;
+
+    return operations->is_direct != NULL && operations->is_direct(mapping->fs, mapping->id) && mapping->request->size <= K_MP_DIRECT_MAX;
+}
+
+static int map_pull_pages(struct mapping *mapping)
+{
+    const KnMpRequest *request = mapping->request;
+    size_t came = 0;
+    int error = !pages_are_sound(mapping) ? -EINVAL
+              : mapping->fs->operations->pull_pages(mapping->fs, mapping->id, request->offset, request->pages, (size_t)request->size, &came);
+
+    mapping->reply->size = came;
+    return error;
+}
+
 static int map_pull_in(struct mapping *mapping)
 {
+    if (mapping->request->pages != 0)
+        return map_pull_pages(mapping);
     size_t length = mapping->request->size < mapping->room ? (size_t)mapping->request->size
                                                            : mapping->room;
 
@@ -149,7 +170,11 @@ static int map_push_out(struct mapping *mapping)
     }
     if (error == 0)
         error = mapping->fs->operations->begin(mapping->fs);
-    if (error == 0)
+    if (error == 0 && request->pages != 0)
+        error = !pages_are_sound(mapping) ? -EINVAL
+              : mapping->fs->operations->push_pages(mapping->fs, mapping->id, request->offset, request->pages, (size_t)request->size, size,
+                                                    size < request->segSize);
+    else if (error == 0)
         error = mapping->fs->operations->push(mapping->fs, mapping->id, request->offset,
                                               mapping->body, length, size);
     return error == -ESTALE ? 0 : error;        /* the file has gone: nobody misses it */
@@ -171,6 +196,7 @@ static int map_get_access(struct mapping *mapping)
                                                      request->size, request->segSize, &end);
     }
     reply->access = request->access == 0 ? K_READABLE : request->access;
+    reply->direct = request->access == 0 && mapping->fs->operations->is_direct != NULL && mapping->fs->operations->is_direct(mapping->fs, mapping->id);
     reply->offset = request->offset;
     reply->size = (end & ~(uint64_t)4095) - request->offset;
     return error != 0 ? error : size_reply(mapping);

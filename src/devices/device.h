@@ -20,6 +20,10 @@
 
 struct device;
 
+/* Addresses with this bit are not the driver's memory but pages of a mapper's request that it was told of (<mem/chMapper.h>). They
+ * may be gone at any time: that is an error of the request which names them, not the driver's. */
+#define DEVICE_PAGES (UINT64_C(1) << 63)
+
 /* Memory of the driver as the Nucleus sees it. */
 struct device_span {
     void  *base;
@@ -32,7 +36,7 @@ struct device_services {
     void *cookie;
 
     /* Translate and pin memory of the device's present driver, as an IOMMU would. `address` is the
-     * driver's own virtual address. On success the span holds where the Nucleus sees the
+     * driver's own virtual address, or has DEVICE_PAGES. On success the span holds where the Nucleus sees the
      * first bytes of [address, address + length): at least one, as many as lie side by side.
      * They stay where they are, and their frames allocated, until `unpin` of exactly this span.
      * False, and nothing pinned: not (wholly) the driver's memory, not writable though `write`, not

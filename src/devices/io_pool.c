@@ -16,6 +16,7 @@ struct io_pool {
     pthread_cond_t more;
     struct io_job *first, **end;        /* under the lock: jobs that nobody has begun */
     unsigned working;                   /* under the lock: threads that have a job */
+    bool lonely;                        /* under the lock: one of them wants to be alone */
     bool closing;                       /* under the lock */
     unsigned threads;
     pthread_t thread[THREADS_MAX];
@@ -46,18 +47,37 @@ static void finished(struct bus_completion *completion)
     job->done(job);
 }
 
+/* Take a job out of the queue. Under the lock. */
+static struct io_job *job_unlink(struct io_pool *pool, struct io_job **link)
+{
+    struct io_job *job = *link;
+
+    *link = job->next;
+    if (pool->end == &job->next)
+        pool->end = link;
+    return job;
+}
+
+/* The first that may be begun now, or NULL. Under the lock. */
+static struct io_job *job_next(struct io_pool *pool)
+{
+    for (struct io_job **link = &pool->first; *link != NULL; link = &(*link)->next)
+        if (!(*link)->alone || !pool->lonely)
+            return job_unlink(pool, link);
+    return NULL;
+}
+
 /* The next job, or NULL when the pool closes. Waits. */
 static struct io_job *job_take(struct io_pool *pool)
 {
+    struct io_job *job;
+
     pthread_mutex_lock(&pool->lock);
-    while (pool->first == NULL && !pool->closing)
+    while ((job = job_next(pool)) == NULL && !(pool->closing && pool->first == NULL))
         pthread_cond_wait(&pool->more, &pool->lock);
-    struct io_job *job = pool->first;
     if (job != NULL) {
-        pool->first = job->next;
-        if (pool->first == NULL)
-            pool->end = &pool->first;
         pool->working++;
+        pool->lonely |= job->alone;
     }
     pthread_mutex_unlock(&pool->lock);
     return job;
@@ -72,6 +92,8 @@ static void *pool_thread(void *argument)
         job->work(job);
         pthread_mutex_lock(&pool->lock);
         pool->working--;
+        if (job->alone)
+            pool->lonely = false;       /* we take the next one ourselves, if another thread has not woken */
         bool left_behind = pool->closing;
         pthread_mutex_unlock(&pool->lock);
         if (left_behind)
@@ -126,7 +148,8 @@ void io_pool_submit(struct io_pool *pool, struct io_job *job)
     pthread_mutex_lock(&pool->lock);
     *pool->end = job;
     pool->end = &job->next;
-    pthread_cond_signal(&pool->more);
+    if (!job->alone || !pool->lonely)
+        pthread_cond_signal(&pool->more);       /* else who works alone comes back for it */
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -138,9 +161,7 @@ bool io_pool_cancel(struct io_pool *pool, struct io_job *job)
     for (struct io_job **link = &pool->first; *link != NULL; link = &(*link)->next) {
         if (*link != job)
             continue;
-        *link = job->next;
-        if (pool->end == &job->next)
-            pool->end = link;
+        job_unlink(pool, link);
         found = true;
         break;
     }

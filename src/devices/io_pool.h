@@ -16,6 +16,7 @@ struct io_pool;
 struct io_job {
     void (*work)(struct io_job *job);   /* in a pool thread; may block; touches only what is the job's */
     void (*done)(struct io_job *job);   /* in the Nucleus thread, when the work is finished */
+    bool alone;                         /* no other such job of the pool is worked on meanwhile, and they are begun in order */
     struct bus_completion completion;   /* the pool's own, from here on */
     struct io_job *next;
     struct io_pool *pool;

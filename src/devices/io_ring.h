@@ -32,9 +32,12 @@ void io_ring_destroy(struct io_ring *ring);     /* NULL does nothing; waits for 
 /* False: the ring is full, or the descriptor is not its. */
 bool io_ring_submit(struct io_ring *ring, struct io_ring_read *read);
 
-/* Has the host finished a read that `done` was not called for? Cheap: looks at memory alone. The bell rings as well, later. */
+/* Has the host finished a read that `done` was not called for? Cheap: looks at memory alone. The bell rings as well, later, unless it is off. */
 bool io_ring_ready(const struct io_ring *ring);
 void io_ring_look(struct io_ring *ring);        /* call their `done` */
+
+/* Off: who looks often enough is not told by the bus. On again: look once more, then wait. */
+void io_ring_bell(struct io_ring *ring, bool on);
 
 /* Reads submitted so far, for people and tests. */
 uint64_t io_ring_count(const struct io_ring *ring);

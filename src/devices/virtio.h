@@ -53,7 +53,8 @@ struct virtqueue {
 struct virtio_chain {
     uint16_t head;
     unsigned readable, writable;            /* spans: first all readable ones, then the writable */
-    uint32_t readable_bytes, writable_bytes;
+    uint32_t readable_bytes, writable_bytes;    /* of the spans */
+    bool lost;                              /* there was more, in pages that are gone: see DEVICE_PAGES. To be answered with an error */
     struct device_span span[VIRTIO_SPANS_MAX];
 };
 
@@ -62,6 +63,7 @@ struct virtio_device;
 /* What is special to a model. */
 struct virtio_model {
     uint64_t features;                      /* beyond those of every device */
+    bool takes_pages;                       /* buffers may be DEVICE_PAGES: look at the chain's `lost` */
     unsigned queues;
     void (*start)(struct virtio_device *device);            /* the driver said DRIVER_OK; or NULL */
     void (*notify)(struct virtio_device *device, unsigned queue);   /* only when all is well */

@@ -17,6 +17,8 @@
 #define RANGE_SECTORS   (1u << 22)          /* in one range: 2 GB */
 #define BYTES_AT_ONCE   (256u << 10)        /* transferred in one go of the Nucleus thread */
 #define REQUESTS_AT_ONCE 16
+#define MISSES          4                   /* reads in a row that were not in the host's cache: the next ones will not be either */
+#define LOOK_EVERY      16                  /* of them */
 
 struct blk_request {
     struct virtio_chain chain;
@@ -42,6 +44,7 @@ struct virtio_blk {
     struct io_ring *ring;                   /* NULL: none */
     struct blk_request *under_way;
     struct blk_request *spare;              /* one kept, so that the usual case allocates nothing */
+    unsigned misses, rings;                 /* reads in a row that were not in the host's cache; reads given to the ring since */
     struct bus_completion again;            /* go on with the queue later */
     bool again_posted;
 };
@@ -88,8 +91,10 @@ static bool ranges_parse(struct blk_request *request)
 static uint8_t request_parse(struct blk_request *request)
 {
     struct virtio_blk_header header;
-    bool sound = true;
+    bool sound = !request->chain.lost;
 
+    if (!sound)
+        return VIRTIO_BLK_IOERR;        /* who asked for it is gone, and wants nothing written or read any more */
     chain_read(&request->chain, 0, &header, sizeof header);
     request->type = header.type;
     switch (header.type) {
@@ -284,7 +289,8 @@ static void job_done(struct io_job *job)
 
 static void request_to_pool(struct blk_request *request)
 {
-    request->job = (struct io_job){ .work = job_work, .done = job_done };
+    /* Writers of one file wait for each other anyway, and would only spend time on that. */
+    request->job = (struct io_job){ .work = job_work, .done = job_done, .alone = request->type == VIRTIO_BLK_OUT };
     request->working = true;
     io_pool_submit(request->blk->pool, &request->job);
 }
@@ -351,10 +357,30 @@ static bool request_to_ring(struct blk_request *request)
     return false;
 }
 
+/* The ring looks into the host's cache as well: where that was in vain often, we do so only now and then. */
+static bool is_likely_a_miss(struct virtio_blk *blk)
+{
+    return blk->ring != NULL && blk->misses >= MISSES && ++blk->rings % LOOK_EVERY != 0;
+}
+
+/* False: it would wait, or is better left to others. */
+static bool request_try(struct blk_request *request)
+{
+    struct virtio_blk *blk = request->blk;
+
+    if (request->type != VIRTIO_BLK_IN)
+        return request_step(request, false);
+    if (is_likely_a_miss(blk))
+        return false;
+    bool hit = request_step(request, false);
+    blk->misses = hit ? 0 : blk->misses + 1;
+    return hit;
+}
+
 static void request_begin(struct blk_request *request)
 {
     request->status = request_parse(request);
-    if (request->status != VIRTIO_BLK_OK || request_step(request, false))
+    if (request->status != VIRTIO_BLK_OK || request_try(request))
         request_finish(request);
     else if (!request_to_ring(request))
         request_to_pool(request);
@@ -451,6 +477,7 @@ static void blk_destroy(struct virtio_device *device)
 static const struct virtio_model blk_model = {
     .features = VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH
               | VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES,
+    .takes_pages = true,
     .queues = 1,
     .notify = blk_notify,
     .stop = blk_stop,

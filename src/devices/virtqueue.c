@@ -34,7 +34,7 @@ static bool window_open(struct virtio_device *device, struct virtio_window *wind
     size_t done = 0;
 
     *window = (struct virtio_window){ .address = address, .length = length };
-    if (address + length < address)
+    if (address + length < address || address & DEVICE_PAGES)
         return false;
     while (done < length) {
         size_t piece = PAGE - (address + done) % PAGE;
@@ -169,6 +169,8 @@ static bool buffer_is_sound(struct walk *walk, const struct virtq_descriptor *de
         walk->wrong = "a request that is too long";
     else if (descriptor->address + descriptor->length < descriptor->address)
         walk->wrong = "a buffer beyond the end of memory";
+    else if (descriptor->address & DEVICE_PAGES && !walk->device->model->takes_pages)
+        walk->wrong = "a buffer that is not the driver's memory";
     else if (!(descriptor->flags & VIRTQ_WRITE) && chain->writable != 0)
         walk->wrong = "a readable buffer behind a writable one";
     return walk->wrong == NULL;
@@ -192,6 +194,8 @@ static bool buffer_append(struct walk *walk, const struct virtq_descriptor *desc
         }
         if (!services->pin(services->cookie, &walk->device->device, descriptor->address + done,
                            descriptor->length - done, write, span)) {
+            if ((chain->lost = (descriptor->address & DEVICE_PAGES) != 0))
+                break;
             walk->wrong = "a buffer that is not the driver's memory";
             return false;
         }
@@ -203,9 +207,9 @@ static bool buffer_append(struct walk *walk, const struct virtq_descriptor *desc
         done += span->length;
     }
     if (write)
-        chain->writable_bytes += descriptor->length;
+        chain->writable_bytes += done;
     else
-        chain->readable_bytes += descriptor->length;
+        chain->readable_bytes += done;
     return true;
 }
 
@@ -216,7 +220,7 @@ static unsigned table_copy(struct walk *walk, const struct virtq_descriptor *des
     const struct device_services *services = walk->device->device.services;
     uint32_t length = descriptor->length, done = 0;
 
-    if (length == 0 || length % sizeof *table != 0
+    if (length == 0 || length % sizeof *table != 0 || descriptor->address & DEVICE_PAGES
         || length / sizeof *table > walk->device->queue[walk->queue].size
         || descriptor->address + length < descriptor->address) {
         walk->wrong = "an indirect table of a wrong size";
@@ -333,6 +337,7 @@ bool virtqueue_take(struct virtio_device *device, unsigned index, struct virtio_
     chain->head = head;
     chain->readable = chain->writable = 0;
     chain->readable_bytes = chain->writable_bytes = 0;
+    chain->lost = false;
     struct walk walk = { .device = device, .queue = index, .chain = chain };
     if (!chain_walk(&walk, head)) {
         unpin_spans(device, chain, walk.spans);

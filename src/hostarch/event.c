@@ -53,6 +53,7 @@ static struct {
     bool (*ready)(void);
     void (*function)(void *);
     void *argument;
+    void (*asleep)(bool asleep);
 } polled; /* see hostarch_poll */
 
 static struct {
@@ -76,8 +77,9 @@ void host_seed(uint8_t seed[32])
 
 long futex_wake_shared(volatile uint32_t *word) { return syscall(SYS_futex, word, FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0); }
 
-void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument)
+void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument, void (*asleep)(bool asleep))
 {
+    polled.asleep = asleep;
     polled.ready = ready;
     polled.function = function;
     polled.argument = argument;
@@ -464,8 +466,12 @@ static void sleep_until(uint32_t post_word, int64_t until)
     struct timespec deadline;
     deadline_of_host(until - from, &deadline);
     counts.sleeps++;
-    long woken = syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
+    if (polled.asleep != NULL)
+        polled.asleep(true);
+    long woken = polled.ready != NULL && polled.ready() ? -1 : syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
     tell_stubs(NUCLEUS_AWAKE + (uint32_t)(self.bound >= 0 ? self.bound : sched_getcpu()));
+    if (polled.asleep != NULL)
+        polled.asleep(false);
     if (woken >= 0)
         note_empty_wake(&waits[woken]);
     self.shorts = host_time() - from < SHORT_SLEEP ? self.shorts + 1 : 0;

@@ -37,8 +37,9 @@ int hostarch_watch(int fd, uint32_t events, hostarch_handler *handler, void *coo
 void hostarch_unwatch(int fd);
 
 /* Where the Nucleus polls it also asks <ready>; when that says true it calls <function>. For what a host thread need not watch over: completions that
- * the host puts into our memory. <ready> is called very often: some instructions, no call of the host. */
-void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument);
+ * the host puts into our memory. <ready> is called very often: some instructions, no call of the host. <asleep> (may be NULL) is told when the Nucleus
+ * is about to sleep, and then asked nothing until it is awake: from before <ready> is asked for the last time a host thread must watch. */
+void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument, void (*asleep)(bool asleep));
 
 /* Counters for ps and tests. */
 struct hostarch_counts {

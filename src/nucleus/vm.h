@@ -38,6 +38,11 @@ int vm_word(struct thread *thread, struct actor *actor, vaddr_t address, uint32_
  * the actor's. Pages stay pinned until vm_unpin. Brings pages in if it can be done without waiting. */
 void *vm_pin(struct actor *actor, vaddr_t address, size_t size, bool write);
 void vm_unpin(struct actor *actor, vaddr_t address, size_t size);
+/* The same for the pages of a mapper's request (KnMpRequest's <pages>), whose addresses have this bit. As many bytes from <address> on as lie side by side: *ret_size;
+ * *ret_frame is for giving them back, whatever became of the request. NULL: not (or no longer) such pages, or not to be written, or read, by a device. */
+#define VM_DEVICE_PAGES (1ull << 63)
+void *vm_pages_pin(uint64_t address, size_t size, bool write, size_t *ret_size, uint64_t *ret_frame);
+void vm_pages_unpin(uint64_t frame, uint64_t address, size_t size);
 
 /* For the loader: what rgnAllocate and rgnSetProtect do to <actor>, <rgn> in the Nucleus's memory. Never wait: a fresh region can be filled by
  * vm_copy_out with thread NULL. */

@@ -290,6 +290,31 @@ Test(disk, a_length_that_is_no_multiple_of_a_sector_is_an_error)
     cr_assert_eq(request(VIRTIO_BLK_IN, 0, 0), VIRTIO_BLK_IOERR);
 }
 
+Test(disk, pages_that_are_gone_are_an_error_and_nothing_is_moved)
+{
+    for (unsigned type = VIRTIO_BLK_IN; type <= VIRTIO_BLK_OUT; type++) {
+        struct virtio_blk_header header = { .type = type, .sector = 3 };
+        uint32_t head, written;
+
+        driver_put(HEADER, &header, sizeof header);
+        driver_put(STATUS, &(uint8_t){ NO_STATUS }, 1);
+        driver_offer(&queue, (struct driver_buffer[]){ { HEADER, 16, false }, { DEVICE_PAGES | 512, 4096, type == VIRTIO_BLK_IN },
+                                                       { STATUS, 1, true } }, 3);
+        driver_kick(&queue);
+        cr_assert(driver_wait_used(&queue, &head, &written));
+        cr_assert_eq(status_of(0), VIRTIO_BLK_IOERR);
+        cr_assert_eq(written, 1u);
+    }
+    expect_contents(0, 16, -1);
+}
+
+Test(disk, a_header_in_pages_that_are_gone_breaks_the_device)
+{
+    driver_offer(&queue, (struct driver_buffer[]){ { DEVICE_PAGES, 16, false }, { STATUS, 1, true } }, 2);
+    driver_kick(&queue);
+    cr_assert(device_is_broken(disk));
+}
+
 Test(disk, an_unknown_request_is_unsupported)
 {
     cr_assert_eq(request(77, 0, 512), VIRTIO_BLK_UNSUPPORTED);

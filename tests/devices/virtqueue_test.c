@@ -130,6 +130,12 @@ Test(virtqueue, a_buffer_outside_the_drivers_memory_breaks_the_device)
     expect_broken("not the driver's memory");
 }
 
+Test(virtqueue, pages_of_others_break_a_device_that_takes_none)
+{
+    offer_raw((struct virtq_descriptor){ .address = DEVICE_PAGES, .length = 16 });
+    expect_broken("not the driver's memory");
+}
+
 Test(virtqueue, a_buffer_that_ends_outside_the_drivers_memory_breaks_the_device)
 {
     offer_raw((struct virtq_descriptor){
@@ -351,6 +357,12 @@ Test(virtqueue, a_misaligned_queue_breaks_the_device)
 Test(virtqueue, a_queue_that_is_not_in_the_drivers_memory_breaks_the_device)
 {
     set_up_again(SIZE, 0x1000);
+    cr_assert(device_is_broken(device));
+}
+
+Test(virtqueue, a_queue_in_pages_of_others_breaks_the_device)
+{
+    set_up_again(SIZE, DEVICE_PAGES);
     cr_assert(device_is_broken(device));
 }
 

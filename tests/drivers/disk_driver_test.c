@@ -97,9 +97,24 @@ Test(disk, requests_that_make_no_sense_are_refused)
     struct block_request request = { .operation = BLOCK_WRITE, .length = 1024 };
     cr_assert_null(disk_submit(&disk, &request, body, 512, &reply, &reply_size));
     cr_assert_eq(reply.status, -EINVAL, "a body of another size");
-    request.flags = BLOCK_DATA_BY_CAPABILITY;
+    request.flags = BLOCK_DATA_IN_PAGES;
+    request.pages = UINT64_C(1) << 63;
     cr_assert_null(disk_submit(&disk, &request, body, 1024, &reply, &reply_size));
-    cr_assert_eq(reply.status, -EOPNOTSUPP);
+    cr_assert_eq(reply.status, -EINVAL, "a body, and pages as well");
+    request.length = BLOCK_PAGES_MAX + 512;
+    cr_assert_null(disk_submit(&disk, &request, body, 0, &reply, &reply_size));
+    cr_assert_eq(reply.status, -EINVAL);
+    request.length = 1024;
+    request.pages = (uintptr_t)body;
+    cr_assert_null(disk_submit(&disk, &request, body, 0, &reply, &reply_size));
+    cr_assert_eq(reply.status, -EINVAL, "pages that are the driver's own memory");
+    request.operation = BLOCK_FLUSH;
+    request.pages = UINT64_C(1) << 63;
+    cr_assert_null(disk_submit(&disk, &request, body, 0, &reply, &reply_size));
+    cr_assert_eq(reply.status, -EINVAL, "a flush of pages");
+    request.flags = 2;
+    cr_assert_null(disk_submit(&disk, &request, body, 0, &reply, &reply_size));
+    cr_assert_eq(reply.status, -EINVAL, "a flag that nobody knows");
     cr_assert_eq(disk.busy, 0u);
 }
 

@@ -73,9 +73,9 @@ static int request_check(const struct disk *disk, const struct block_request *re
 
     if (request->operation < BLOCK_GEOMETRY || request->operation > BLOCK_WRITE_ZEROES)
         return -ENOSYS;
-    if (request->flags & BLOCK_DATA_BY_CAPABILITY)
-        return -EOPNOTSUPP;
-    if (request->flags != 0 || body_size != (request->operation == BLOCK_WRITE ? request->length : 0))
+    bool in_pages = request->flags == BLOCK_DATA_IN_PAGES;
+    if ((request->flags != 0 && !(in_pages && moves && request->pages >> 63))
+        || body_size != (request->operation == BLOCK_WRITE && !in_pages ? request->length : 0))
         return -EINVAL;
     if (!moves && !writes)
         return 0;
@@ -85,7 +85,7 @@ static int request_check(const struct disk *disk, const struct block_request *re
         || (request->operation == BLOCK_WRITE_ZEROES
             && !(disk->geometry.flags & BLOCK_CAN_WRITE_ZEROES)))
         return -EOPNOTSUPP;
-    if (moves && request->length > BLOCK_BODY_MAX)
+    if (moves && request->length > (in_pages ? BLOCK_PAGES_MAX : BLOCK_BODY_MAX))
         return -EINVAL;
     return range_check(disk, request);
 }
@@ -125,7 +125,9 @@ static uint32_t type_of(uint32_t operation)
 static bool slot_send(struct disk *disk, struct disk_slot *slot)
 {
     uint32_t type = type_of(slot->request.operation);
-    struct virtio_buffer data = { .memory = slot->data, .length = (uint32_t)slot->request.length };
+    bool in_pages = slot->request.flags == BLOCK_DATA_IN_PAGES;
+    struct virtio_buffer data = { .memory = in_pages ? (void *)slot->request.pages : slot->data,
+                                  .length = (uint32_t)slot->request.length };
     struct virtio_buffer buffers[3];
     unsigned count = 0;
 
@@ -176,7 +178,7 @@ struct disk_slot *disk_submit(struct disk *disk, const struct block_request *req
         return NULL;
     }
     slot->request = *request;
-    if (request->operation == BLOCK_WRITE)
+    if (body_size != 0)
         memcpy(slot->data, body, body_size);
     if (!slot_send(disk, slot)) {
         reply->status = -EBUSY;
@@ -221,7 +223,7 @@ struct disk_slot *disk_finished(struct disk *disk)
         geometry_answer(disk, slot);
     else if (slot->reply.status == 0)
         slot->reply.length = slot->request.length;
-    if (slot->request.operation == BLOCK_READ)
+    if (slot->request.operation == BLOCK_READ && slot->request.flags == 0)
         slot->reply_size = slot->reply.length;
     return slot;
 }

@@ -92,6 +92,7 @@ static struct cache *cache_create(const KnCap *segment)
     }
     cache->segment = *segment;
     cache->lc = cap_new(K_UICACHE);
+    cache->transfer_pages = TRANSFER_PAGES;
     list_init(&cache->windows);
     list_init(&cache->transfers);
     list_init(&cache->of_unused);
@@ -473,13 +474,13 @@ unsigned cache_page_allowed(struct region *region, page_t page, unsigned protect
 
 /* --- reading pages --- */
 
-#define READ_AHEAD      (8 * TRANSFER_PAGES) /* pages that are asked for before a sequential reader comes to them */
+#define READ_AHEAD      (16 * TRANSFER_PAGES) /* pages that are asked for before a sequential reader comes to them */
 #define SCATTERED_READS 16u /* so many reads here and there, and a miss brings what was asked for alone */
 
 /* How many pages to ask for at a miss, and from where. */
 static size_t pull_range(const struct cache *cache, page_t page, bool around, page_t *ret_from)
 {
-    size_t count = around || cache->streak > 0 || page == 0 ? TRANSFER_PAGES : cache->scattered < SCATTERED_READS ? 4 : 1;
+    size_t count = cache->careful > 0 ? 1 : around || cache->streak > 0 || page == 0 ? TRANSFER_PAGES : cache->scattered < SCATTERED_READS ? 4 : 1;
     *ret_from = cache->streak > 0 ? page : page & ~(page_t)(count - 1);
     return count;
 }
@@ -487,15 +488,16 @@ static size_t pull_range(const struct cache *cache, page_t page, bool around, pa
 /* A sequential reader comes to the end of what was asked for: ask for more already. */
 static void read_ahead(struct cache *cache, page_t page)
 {
-    page_t window = cache->streak < 4 * TRANSFER_PAGES ? TRANSFER_PAGES : READ_AHEAD;
-    if (cache->streak < TRANSFER_PAGES / 2 || cache->ahead_to > page + window || frame_free_count() < frame_total() / 16)
+    bool just_begun = cache->streak < 4 * TRANSFER_PAGES;
+    page_t window = just_begun ? TRANSFER_PAGES : READ_AHEAD, step = just_begun ? TRANSFER_PAGES : cache->transfer_pages;
+    if (cache->careful > 0 || cache->streak < TRANSFER_PAGES / 2 || cache->ahead_to > page + window || frame_free_count() < frame_total() / 16)
         return;
     if (cache->ahead_to <= page)
         cache->ahead_to = page + 1;
     while (cache->ahead_to <= page + window && cache->ahead_to < cache_end(cache)) {
-        if (transfer_pull(cache, cache->ahead_to, TRANSFER_PAGES, NULL) != K_OK)
+        if (transfer_pull(cache, cache->ahead_to, step, NULL) != K_OK)
             return;
-        cache->ahead_to += TRANSFER_PAGES;
+        cache->ahead_to += step;
     }
 }
 

@@ -11,7 +11,9 @@
 #include <mem/chMapper.h>
 #include "region.h"
 
-#define TRANSFER_PAGES 16u /* of one message */
+#define TRANSFER_PAGES 16u /* of one message, */
+#define TRANSFER_PAGES_DIRECT 64u /* of one whose data goes by a device */
+#define CAREFUL_PULLS (2 * TRANSFER_PAGES_DIRECT)
 #define SEGMENT_MAX ((uint64_t)1 << 44) /* bytes */
 
 enum cache_state { CACHE_NEW, CACHE_OPENING, CACHE_OPEN };
@@ -38,11 +40,15 @@ struct cache {
     struct list windows, transfers;
     struct wait_queue waiters;        /* for the opening, access and push-outs */
     page_t granted_from, granted_to;  /* pages that may be written */
+    page_t next_write, behind_from;   /* where a sequential writer comes next; what it wrote from there on was not sent yet */
     page_t next_read, ahead_to;       /* where a sequential reader comes next; how far was asked for it */
     unsigned scattered; /* reads since that were of no sequence */
+    unsigned careful;   /* so many more pulls ask for one page alone: one of several failed */
     uint32_t streak;                  /* pages read in sequence */
     int64_t dirty_since, lost_since;  /* 0: not dirty; 0: the mapper is there */
     struct reservation *reservation;
+    uint32_t transfer_pages;          /* in one transfer, at most */
+    bool direct;                      /* data goes between the pages and devices */
 };
 
 enum transfer_kind { TRANSFER_OPEN, TRANSFER_PULL, TRANSFER_ACCESS, TRANSFER_PUSH };
@@ -55,7 +61,10 @@ struct transfer {
     page_t from;
     uint32_t count;
     bool stale; /* pull: what comes is outdated already */
-    frame_t frames[TRANSFER_PAGES]; /* held */
+    frame_t frames[TRANSFER_PAGES_DIRECT]; /* held */
+    struct list of_visible;   /* those whose pages devices see, by: */
+    uint64_t device_address;  /* 0: they do not */
+    uint64_t filled;          /* bit: a device was given that page to write, which holds nothing else's bytes any more */
     struct wait_queue waiters;
     struct awaited *awaited; /* push: the pages are read-only everywhere when these are reported */
     size_t awaited_count;
@@ -138,7 +147,14 @@ void transfers_forget(struct cache *cache);
 void transfers_reported(void);
 size_t transfers_pushing(void);
 
+/* --- device_pages.c --- */
+/* Devices see the transfer's pages, at device_address, until transfer_hide. */
+void transfer_show(struct transfer *transfer);
+void transfer_hide(struct transfer *transfer);
+
 /* --- writeback.c --- */
+/* A page was written by a call. Who writes much in sequence has it sent while it goes on. */
+void writeback_behind(struct cache *cache, page_t page);
 void writeback_init(void);
 /* A page became dirty. */
 void writeback_wanted(void);

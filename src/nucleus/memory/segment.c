@@ -190,6 +190,7 @@ static int write_slice(struct thread *thread, struct cache *cache, uint64_t offs
             status = write_page(thread, cache, at, address + *done, part);
         if (status != K_OK)
             return status;
+        writeback_behind(cache, PAGE_OF(at));
     }
     return K_OK;
 }

@@ -32,8 +32,9 @@ static struct transfer *transfer_new(struct cache *cache, enum transfer_kind kin
     if (transfer == NULL)
         return NULL;
     *transfer = (struct transfer){.cache = cache, .kind = kind, .from = from, .count = count};
-    for (unsigned i = 0; i < TRANSFER_PAGES; i++)
+    for (unsigned i = 0; i < TRANSFER_PAGES_DIRECT; i++)
         transfer->frames[i] = FRAME_NONE;
+    list_init(&transfer->of_visible);
     list_init(&transfer->of_awaiting);
     wait_queue_init(&transfer->waiters);
     list_append(&cache->transfers, &transfer->of_cache);
@@ -45,7 +46,8 @@ static struct transfer *transfer_new(struct cache *cache, enum transfer_kind kin
  * wanted it may wait by now, for frames, and who waits in a call is not woken by that call. */
 static void transfer_discard(struct transfer *transfer)
 {
-    for (uint32_t i = 0; i < TRANSFER_PAGES; i++) {
+    transfer_hide(transfer);
+    for (uint32_t i = 0; i < TRANSFER_PAGES_DIRECT; i++) {
         if (transfer->frames[i] != FRAME_NONE)
             frame_unhold(transfer->frames[i]);
     }
@@ -76,6 +78,7 @@ static int transfer_send(struct transfer *transfer, const KnMpRequest *request, 
     annex.request.segKey = cache->segment.key;
     annex.request.lc = cache->lc;
     annex.request.ordinal = cache->ordinal;
+    annex.request.pages = transfer->device_address;
     int status = kcall_start(&transfer->call, &cache->segment.ui, &annex, body, fill, reply_max, done, transfer);
     return status == K_EUNKNOWN ? K_EMAPPER : status;
 }
@@ -132,8 +135,11 @@ static void open_done(void *cookie, int status, const void *annex, const void *b
     if (status == K_OK && reply.segSize > SEGMENT_MAX)
         status = K_EMAPPER;
     cache->state = status == K_OK ? CACHE_OPEN : CACHE_NEW;
-    if (status == K_OK)
+    if (status == K_OK) {
         cache->size = reply.segSize;
+        cache->direct = reply.direct != 0;
+        cache->transfer_pages = cache->direct ? TRANSFER_PAGES_DIRECT : TRANSFER_PAGES;
+    }
     transfer_end(transfer, status);
 }
 
@@ -206,7 +212,8 @@ int cache_access(struct cache *cache, page_t from, page_t to, uint64_t size, str
 
 /* --- pulling in --- */
 
-/* Put what came into the cache, page by page; the rest of the last one is zero, and so are pages that the mapper did not send. */
+/* Put what came into the cache, page by page; the rest of the last one is zero, and so are pages that the mapper did not send. <body> NULL: a device has put
+ * it there; pages that none was given count as not sent, whatever the mapper says. */
 static int pull_fill(struct transfer *transfer, const uint8_t *body, size_t body_size)
 {
     struct cache *cache = transfer->cache;
@@ -216,11 +223,11 @@ static int pull_fill(struct transfer *transfer, const uint8_t *body, size_t body
         uint8_t *bytes = frame_bytes(transfer->frames[i]);
         if (page >= cache_end(cache) || cache_slot(cache, page) != 0)
             continue;
-        if (body_size > begin)
+        if (body_size > begin && (body != NULL || transfer->filled >> i & 1))
             part = body_size - begin < PAGE_SIZE ? body_size - begin : PAGE_SIZE;
         if (cache->size < (page + 1) * PAGE_SIZE && part > cache->size % PAGE_SIZE)
             part = cache->size % PAGE_SIZE;
-        if (part > 0)
+        if (part > 0 && body != NULL)
             memcpy(bytes, body + begin, part);
         memset(bytes + part, 0, PAGE_SIZE - part);
         if (cache_page_insert(cache, page, transfer->frames[i]) != K_OK)
@@ -232,10 +239,15 @@ static int pull_fill(struct transfer *transfer, const uint8_t *body, size_t body
 static void pull_done(void *cookie, int status, const void *annex, const void *body, size_t body_size)
 {
     struct transfer *transfer = cookie;
-    KnMpReply reply;
+    KnMpReply reply = {.diag = K_OK};
     status = reply_status(status, annex, &reply);
+    if (reply.diag == K_EIO && transfer->count > 1) {
+        transfer->cache->careful = CAREFUL_PULLS;
+        transfer_end(transfer, K_OK); /* one of the pages cannot be read: who waits asks for his alone */
+        return;
+    }
     if (status == K_OK && !transfer->stale)
-        status = pull_fill(transfer, body, body_size);
+        status = transfer->device_address != 0 ? pull_fill(transfer, NULL, reply.size) : pull_fill(transfer, body, body_size);
     transfer_end(transfer, status);
 }
 
@@ -264,18 +276,21 @@ static int pull_frames(struct transfer *transfer, struct thread *thread)
 int transfer_pull(struct cache *cache, page_t from, size_t count, struct thread *thread)
 {
     page_t end = from + count < cache_end(cache) ? from + count : cache_end(cache), to = from;
-    while (to < end && to - from < TRANSFER_PAGES && cache_slot(cache, to) == 0 && transfer_find(cache, TRANSFER_PULL, to) == NULL)
+    while (to < end && to - from < cache->transfer_pages && cache_slot(cache, to) == 0 && transfer_find(cache, TRANSFER_PULL, to) == NULL)
         to++;
     if (to == from)
         return K_OK;
     struct transfer *transfer = transfer_new(cache, TRANSFER_PULL, from, to - from);
     if (transfer == NULL)
         return K_ENOMEM;
+    cache->careful -= cache->careful > 0;
     int status = pull_frames(transfer, thread);
     if (status == K_OK) {
         KnMpRequest request = {.op = K_MP_PULLIN, .access = K_READABLE, .offset = from * PAGE_SIZE,
                                .size = (VmSize)transfer->count * PAGE_SIZE, .segSize = cache->size};
-        status = transfer_send(transfer, &request, 0, NULL, transfer->count * PAGE_SIZE, pull_done);
+        if (cache->direct)
+            transfer_show(transfer);
+        status = transfer_send(transfer, &request, 0, NULL, cache->direct ? 0 : transfer->count * PAGE_SIZE, pull_done);
     }
     if (status != K_OK)
         transfer_discard(transfer);
@@ -323,12 +338,25 @@ static void push_done(void *cookie, int status, const void *annex, const void *b
     transfer_end(transfer, status);
 }
 
+/* Behind the segment's end its last page may hold what somebody wrote there through a window: that does not go along. */
+static void push_trim(struct transfer *transfer)
+{
+    uint64_t size = transfer->cache->size;
+    page_t last = PAGE_OF(size);
+    if (size % PAGE_SIZE != 0 && last >= transfer->from && last - transfer->from < transfer->count)
+        memset((uint8_t *)frame_bytes(transfer->frames[last - transfer->from]) + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
+}
+
 static int push_send(struct transfer *transfer)
 {
     struct cache *cache = transfer->cache;
     KnMpRequest request = {.op = K_MP_PUSHOUT, .offset = transfer->from * PAGE_SIZE, .size = (VmSize)transfer->count * PAGE_SIZE,
                            .segSize = cache->size};
-    return transfer_send(transfer, &request, (size_t)transfer->count * PAGE_SIZE, push_fill, 0, push_done);
+    if (!cache->direct)
+        return transfer_send(transfer, &request, (size_t)transfer->count * PAGE_SIZE, push_fill, 0, push_done);
+    push_trim(transfer);
+    transfer_show(transfer);
+    return transfer_send(transfer, &request, 0, NULL, 0, push_done);
 }
 
 static bool push_is_reported(const struct transfer *transfer)
@@ -404,7 +432,7 @@ int transfer_push(struct cache *cache, page_t from, page_t end, size_t *ret_coun
     *ret_count = 0;
     if (awaiting.next == NULL)
         list_init(&awaiting);
-    while (to < end && to - from < TRANSFER_PAGES && page_is_dirty(cache, to))
+    while (to < end && to - from < cache->transfer_pages && page_is_dirty(cache, to))
         to++;
     if (to == from)
         return K_OK;

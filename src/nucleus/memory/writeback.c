@@ -13,6 +13,7 @@
 #define LOOK_EVERY SECOND
 #define GIVE_UP_AFTER (120 * SECOND)
 #define PUSHES_MAX 16            /* under way at once */
+#define BEHIND_PAGES 1024u       /* written in sequence: so much of it stays, since it may be written again or be of a file that soon goes */
 
 static struct deadline timer;
 
@@ -35,6 +36,19 @@ static page_t push_range(struct cache *cache, page_t from, page_t to, int *ret_s
         from += count;
     }
     return to;
+}
+
+void writeback_behind(struct cache *cache, page_t page)
+{
+    int status;
+    if (page + 1 == cache->next_write)
+        return; /* more of the same page */
+    if (page != cache->next_write)
+        cache->behind_from = page;
+    cache->next_write = page + 1;
+    if (!cache->direct || page < cache->behind_from + BEHIND_PAGES + cache->transfer_pages || transfers_pushing() >= PUSHES_MAX)
+        return;
+    cache->behind_from = push_range(cache, cache->behind_from, cache->behind_from + cache->transfer_pages, &status);
 }
 
 static bool pushes_in(struct cache *cache, page_t from, page_t to)

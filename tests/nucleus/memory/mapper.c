@@ -5,6 +5,7 @@
 #include <string.h>
 #include "kcall.h"
 #include "memory/cache.h"
+#include "random.h"
 #include "ui.h"
 
 #define FILES 64
@@ -64,6 +65,47 @@ static struct file *file_find(KnKey key)
     return files[key - 100];
 }
 
+/* What a device does with the pages of a request. */
+static void device_moves(struct file *file, const KnMpRequest *request, uint64_t from, uint64_t to, bool write)
+{
+    uint64_t frame;
+    for (size_t part; from < to; from += part) {
+        uint8_t *bytes = vm_pages_pin(request->pages + from, to - from, write, &part, &frame);
+        cr_assert_not_null(bytes);
+        cr_assert(part > 0 && part <= to - from);
+        memcpy(write ? bytes : file->bytes + request->offset + from, write ? file->bytes + request->offset + from : bytes, part);
+        vm_pages_unpin(frame, request->pages + from, part);
+    }
+}
+
+static void pull_pages(struct file *file, const KnMpRequest *request, KnMpReply *reply)
+{
+    page_t first = request->offset / PAGE_SIZE, end = first + request->size / PAGE_SIZE;
+    cr_assert_leq(request->size, K_MP_DIRECT_MAX);
+    file->pulls++;
+    file->pulled += end - first;
+    file->pages = request->pages;
+    reply->diag = file->bad >= first && file->bad < end && file->bad != 0 ? K_EIO : file->error;
+    if (reply->diag != K_OK || request->offset >= file->size)
+        return;
+    reply->size = file->size - request->offset < request->size ? file->size - request->offset : request->size;
+    if (!file->idle)
+        device_moves(file, request, file->skip, reply->size, true);
+}
+
+static void push_pages(struct file *file, const KnMpRequest *request, KnMpReply *reply)
+{
+    file->pushes++;
+    file->pushed += request->size / PAGE_SIZE;
+    file->pages = request->pages;
+    if ((reply->diag = file->error) != K_OK)
+        return;
+    room_for(file, request->offset + request->size);
+    device_moves(file, request, 0, request->size, false);
+    if ((int64_t)request->ordinal >= file->ordinal)
+        file->size = request->segSize;
+}
+
 static void pull(struct file *file, const KnMpRequest *request, KnMpReply *reply, const void **ret_body, size_t *ret_size)
 {
     cr_assert_leq(request->size, K_CMSGSIZEMAX);
@@ -96,6 +138,7 @@ static void get_access(struct file *file, const KnMpRequest *request, KnMpReply 
     if (request->access == 0) {
         file->opens++;
         reply->diag = file->unknown ? K_EUNKNOWN : K_OK;
+        reply->direct = file->direct;
         return;
     }
     file->accesses++;
@@ -116,7 +159,12 @@ static void answer(struct kcall *call)
     memcpy(&request, call->annex, sizeof request);
     struct file *file = file_find(request.segKey);
     file->lc = request.lc;
-    if (request.op == K_MP_PULLIN)
+    cr_assert_eq(request.pages != 0, file->direct && request.op != K_MP_GETACCESS);
+    if (request.op == K_MP_PULLIN && file->direct)
+        pull_pages(file, &request, &annex.reply);
+    else if (request.op == K_MP_PUSHOUT && file->direct)
+        push_pages(file, &request, &annex.reply);
+    else if (request.op == K_MP_PULLIN)
         pull(file, &request, &annex.reply, &body, &size);
     else if (request.op == K_MP_PUSHOUT)
         push(file, &request, &annex.reply, call);
@@ -148,6 +196,14 @@ unsigned mapper_waiting(void)
     for (struct kcall *call = requests; call != NULL; call = call->next)
         count++;
     return count;
+}
+
+uint64_t mapper_pages_asked(void)
+{
+    KnMpRequest request;
+    cr_assert_not_null(requests);
+    memcpy(&request, requests->annex, sizeof request);
+    return request.pages;
 }
 
 void world_mappers_end(void)
@@ -221,6 +277,17 @@ KnCap cap_new(unsigned type)
 {
     static uint32_t stamp;
     return (KnCap){{type << 27 | ++stamp, 1}, 0x1234567890 + stamp};
+}
+
+void random_bytes(void *bytes, size_t count)
+{
+    static uint64_t state = 88172645463325252;
+    for (size_t i = 0; i < count; i++) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ((uint8_t *)bytes)[i] = (uint8_t)state;
+    }
 }
 
 bool key_equal(KnKey a, KnKey b) { return a == b; }

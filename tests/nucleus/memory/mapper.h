@@ -14,6 +14,11 @@ struct file {
     unsigned opens, pulls, pushes, accesses, releases;
     uint64_t pulled, pushed; /* pages */
     int64_t ordinal; /* of the last truncation */
+    bool direct;     /* its data goes between pages and devices, which the test plays as well */
+    bool idle;       /* and the device does nothing, whatever the mapper says */
+    uint64_t skip;   /* a device's first byte of each request: what is before it is not given */
+    uint64_t bad;    /* no page of that number can be read, if it is not 0 */
+    uint64_t pages;  /* of the last request: where devices find them */
     KnCap lc;       /* as the last request said */
 };
 
@@ -31,6 +36,8 @@ extern enum mapper_mode mapper_mode;
 extern unsigned mapper_requests; /* in all */
 /* Requests that are not answered yet. */
 unsigned mapper_waiting(void);
+/* Where devices find the pages of the first of them. */
+uint64_t mapper_pages_asked(void);
 
 int64_t map_file(struct actor *actor, vaddr_t at, uint64_t pages, uint32_t options, struct file *file, uint64_t offset);
 int64_t init_file(struct actor *actor, vaddr_t at, uint64_t pages, uint32_t options, struct file *file, uint64_t offset, uint64_t size);

@@ -653,3 +653,138 @@ Test(segment, text_that_is_in_memory_is_there_without_a_fault)
     cr_expect_eq(user_exec(actor, BASE + PAGES(33)), K_OK);
     cr_expect_eq(world_faults, 0);
 }
+
+/* --- data that goes by devices --- */
+
+static struct file *direct_file_new(uint64_t size)
+{
+    struct file *file = file_new(size);
+    file->direct = true;
+    return file;
+}
+
+Test(segment, pages_are_found_by_devices_only_while_they_are_asked_for_and_only_one_way)
+{
+    struct actor *actor = reader_new();
+    struct file *file = direct_file_new(PAGES(4));
+    uint64_t frame;
+    size_t size;
+    cr_assert_eq(read_file(actor, file, 0, BUFFER, 10), 10);
+    cr_expect_null(vm_pages_pin(file->pages, 100, true, &size, &frame), "it was answered");
+    cr_expect_null(vm_pages_pin(VM_DEVICE_PAGES, 100, true, &size, &frame), "nobody's");
+    struct file *waiting = direct_file_new(PAGES(4));
+    cr_assert_eq(write_file(actor, waiting, 0, BUFFER, 1), 1); /* opened, and its first page is here */
+    mapper_mode = MAPPER_SILENT;
+    cr_assert_eq(CALL(actor, sgFlush, ARG(&waiting->cap), 0, 0, 0), K_BLOCKED);
+    cr_assert_eq(mapper_waiting(), 1);
+    uint64_t pages = mapper_pages_asked();
+    cr_expect_null(vm_pages_pin(pages, 100, true, &size, &frame), "a push-out is not written");
+    cr_expect_null(vm_pages_pin(pages, PAGE_SIZE + 1, false, &size, &frame), "beyond its end");
+    cr_expect_null(vm_pages_pin(pages + PAGE_SIZE, 1, false, &size, &frame));
+    cr_expect_null(vm_pages_pin(pages, 0, false, &size, &frame));
+    cr_expect_null(vm_pages_pin(pages ^ 1ull << 40, 100, false, &size, &frame), "a wrong secret");
+    uint8_t *bytes = vm_pages_pin(pages + 5, 100, false, &size, &frame);
+    cr_assert_not_null(bytes);
+    cr_expect_eq(size, 100);
+    mapper_mode = MAPPER_ANSWERS;
+    world_go_on();
+    cr_expect_null(vm_pages_pin(pages, 100, false, &size, &frame));
+    vm_pages_unpin(frame, pages + 5, size);
+}
+
+Test(segment, what_no_device_wrote_is_zero_whatever_the_mapper_says)
+{
+    struct actor *actor = reader_new();
+    struct file *soil = file_new(PAGES(512)), *file = direct_file_new(PAGES(16)), *part = direct_file_new(PAGES(1));
+    uint8_t byte;
+    cr_assert_eq(read_file(actor, soil, 0, BUFFER, PAGES(512)), PAGES(512)); /* frames with something in them become free */
+    CALL(actor, lcFlush, ARG(&soil->lc), 0, 0, K_DROP, 0);
+    file->idle = true;
+    part->skip = 1000;
+    cr_assert_eq(read_file(actor, file, 0, BUFFER, PAGES(16)), PAGES(16));
+    for (uint64_t i = 0; i < PAGES(16); i += 61) {
+        cr_assert_eq(vm_copy_in(NULL, actor, &byte, BUFFER + i, 1), K_OK);
+        cr_assert_eq(byte, 0);
+    }
+    cr_assert_eq(read_file(actor, part, 0, BUFFER, PAGES(1)), PAGES(1));
+    for (uint64_t i = 0; i < PAGES(1); i++) {
+        cr_assert_eq(vm_copy_in(NULL, actor, &byte, BUFFER + i, 1), K_OK);
+        cr_assert_eq(byte, i < 1000 ? 0 : file_byte(i));
+    }
+}
+
+Test(segment, data_goes_between_pages_and_a_device)
+{
+    struct actor *actor = reader_new();
+    struct file *file = direct_file_new(PAGES(900) + 100);
+    for (unsigned i = 0; i < 900; i += 10)
+        cr_assert_eq(read_file(actor, file, PAGES(i), BUFFER + PAGES(i), PAGES(10)), PAGES(10));
+    cr_assert_eq(read_file(actor, file, PAGES(900), BUFFER + PAGES(900), PAGES(10)), 100);
+    expect_file_bytes(actor, BUFFER, 0, PAGES(900) + 100);
+    cr_expect_lt(file->pulls, 900 / 32, "%u requests", file->pulls);
+    cr_assert_eq(write_file(actor, file, PAGES(100), BUFFER, PAGES(800)), PAGES(800));
+    cr_assert_eq(flush(actor, file), K_OK);
+    cr_expect_lt(file->pushes, 20, "%u requests", file->pushes);
+    for (uint64_t i = 0; i < PAGES(800); i += 97)
+        cr_assert_eq(file->bytes[PAGES(100) + i], file_byte(i));
+}
+
+Test(segment, who_writes_much_in_sequence_has_it_sent_while_he_goes_on)
+{
+    struct actor *actor = reader_new();
+    struct file *file = direct_file_new(0);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(write_file(actor, file, PAGES(256 * i), BUFFER, PAGES(256)), PAGES(256));
+    cr_expect_eq(file->pushes, 0, "a file of so much may soon be gone");
+    for (unsigned i = 4; i < 8; i++)
+        cr_assert_eq(write_file(actor, file, PAGES(256 * i), BUFFER, PAGES(256)), PAGES(256));
+    world_go_on();
+    cr_expect_geq(file->pushed, 768);
+    cr_assert_eq(flush(actor, file), K_OK);
+    cr_expect_eq(file->pushed, 2048);
+}
+
+Test(segment, what_lies_behind_the_end_in_its_page_is_zero_for_the_device)
+{
+    struct actor *actor = reader_new();
+    struct file *file = direct_file_new(PAGES(2) + 100);
+    cr_assert_eq(map_file(actor, BASE, 3, RW, file, 0), K_OK);
+    cr_assert_eq(user_write(actor, BASE + PAGES(2) + 50, 77), K_OK);
+    cr_assert_eq(user_write(actor, BASE + PAGES(2) + 200, 78), K_OK);
+    cr_assert_eq(flush(actor, file), K_OK);
+    cr_expect_eq(file->bytes[PAGES(2) + 50], 77);
+    cr_expect_eq(file->bytes[PAGES(2) + 200], 0);
+}
+
+Test(segment, a_page_that_cannot_be_read_takes_no_other_along)
+{
+    struct actor *actor = reader_new();
+    struct file *file = direct_file_new(PAGES(300));
+    file->bad = 101;
+    for (unsigned i = 0; i < 300; i++)
+        cr_assert_eq(read_file(actor, file, PAGES(i), BUFFER + PAGES(i), PAGE_SIZE), i == 101 ? K_EMAPPER : (int64_t)PAGE_SIZE, "page %u", i);
+    expect_file_bytes(actor, BUFFER, 0, PAGES(101));
+    expect_file_bytes(actor, BUFFER + PAGES(102), PAGES(102), PAGES(198));
+}
+
+Test(segment, a_device_that_comes_late_writes_to_nobody)
+{
+    struct actor *actor = reader_new();
+    struct file *file = direct_file_new(PAGES(1)), *other = file_new(PAGES(600));
+    uint64_t frame;
+    size_t size;
+    cr_assert_eq(read_file(actor, file, 0, BUFFER, 1), 1);
+    cr_assert_eq(CALL(actor, lcFlush, ARG(&file->lc), 0, 0, K_DROP, 0), K_OK);
+    mapper_mode = MAPPER_SILENT;
+    cr_assert_eq(read_file(actor, file, 0, BUFFER, 1), K_BLOCKED);
+    uint64_t pages = mapper_pages_asked();
+    uint8_t *bytes = vm_pages_pin(pages, PAGE_SIZE, true, &size, &frame);
+    cr_assert_not_null(bytes);
+    mapper_mode = MAPPER_DEAD;
+    world_go_on();
+    mapper_mode = MAPPER_ANSWERS;
+    cr_assert_eq(read_file(actor, other, 0, BUFFER, PAGES(600)), PAGES(600));
+    memset(bytes, 0xee, PAGE_SIZE);
+    expect_file_bytes(actor, BUFFER, 0, PAGES(600));
+    vm_pages_unpin(frame, pages, size);
+}
