@@ -72,6 +72,7 @@
 #define TTY_PTS(n)   TTY_DEVICE(136, (n))   /* /dev/pts/n */
 #define TTY_FRAMEBUFFER TTY_DEVICE(29, 0)   /* /dev/fb0 */
 #define TTY_INPUT(n) TTY_DEVICE(13, 64 + (n)) /* /dev/input/event<n> */
+#define TTY_RTC      TTY_DEVICE(252, 0)     /* /dev/rtc0 */
 #define TTY_STDIN    TTY_DEVICE(240, 0)     /* what `chorus run -- COMMAND` got as standard input, */
 #define TTY_STDOUT   TTY_DEVICE(240, 1)     /* output and error: plain byte streams, no terminals. */
 #define TTY_STDERR   TTY_DEVICE(240, 2)     /* The end of the input is a read of 0 bytes; a closed
@@ -269,7 +270,9 @@ enum tty_ioctl_kind { TTY_BY_MEMORY, TTY_BY_VALUE };
     IOCTL(TIOCSIG,     0x40045436,  TTY_BY_VALUE,   0,  0)      \
     IOCTL(TIOCGPKT,    0x80045438,  TTY_BY_MEMORY,  0,  4)      \
     IOCTL(TIOCGPTLCK,  0x80045439,  TTY_BY_MEMORY,  0,  4)      \
-    IOCTL(TIOCGEXCL,   0x80045440,  TTY_BY_MEMORY,  0,  4)
+    IOCTL(TIOCGEXCL,   0x80045440,  TTY_BY_MEMORY,  0,  4)      \
+    IOCTL(RTC_RD_TIME, 0x80247009,  TTY_BY_MEMORY,  0, 36)      \
+    IOCTL(RTC_SET_TIME, 0x4024700a, TTY_BY_MEMORY, 36,  0)
 
 _Static_assert(sizeof(struct tty_picture) <= TTY_ARGUMENT_MAX, "a picture fits into an argument");
 _Static_assert(sizeof(struct tty_identity) == 20, "the layout has no holes");

@@ -6,6 +6,7 @@
  *   line.c      the line discipline
  *   memory.c    null, zero, full, random, urandom
  *   picture.c, evdev.c    framebuffer, keyboard and mouse
+ *   rtc.c       the real-time clock
  *   stream.c    the command's standard input, output and error
  *   channel.c   what lies between all that and the console driver
  *
@@ -28,6 +29,7 @@ struct dm_host {
     bool (*send)(uint64_t port, const struct tty_event *event);
     int64_t (*now)(void);                               /* ns, never going back */
     void (*random)(void *bytes, size_t length);
+    int64_t (*wall_clock)(void);                        /* ns since 1970, UTC, of the host; < 0: unknown. NULL: there is none */
     /* A channel has something to write, or room for input, or its drain was asked for (channel.h). */
     void (*attend)(unsigned channel);
     /* Show the framebuffer from now on, or the console. NULL: there is none. */
@@ -104,12 +106,14 @@ void dm_event(unsigned client, const struct tty_event *event);
 int memory_open(struct dm_file *file, struct dm_call *call);
 int stream_open(struct dm_file *file, struct dm_call *call);
 int terminal_open(struct dm_file *file, struct dm_call *call);
+int rtc_open(struct dm_file *file, struct dm_call *call);
 int pty_master_open(struct dm_file *file, struct dm_call *call);
 
 /* Nodes for TTY_LIST: the index-th, or false. */
 bool memory_node(unsigned index, struct tty_node *node);
 bool stream_node(unsigned index, struct tty_node *node);
 bool terminal_node(unsigned index, struct tty_node *node);
+bool rtc_node(unsigned index, struct tty_node *node);
 bool pty_node(unsigned index, struct tty_node *node);
 
 #endif

@@ -70,7 +70,23 @@ static void host_picture_use(bool use)
     ipcSend(&(KnMsgDesc){ .annexAddr = &message }, server_port(), &to);
 }
 
-static const struct dm_host host = { .send = host_send, .now = server_now, .random = server_random,
+/* The clock is claimed by the first who reads it. */
+static int64_t host_wall_clock(void)
+{
+    static bool claimed;
+    static unsigned clock;
+    uint64_t now;
+    KnDevice stat;
+
+    for (unsigned i = 0; !claimed && deviceStat(i, &stat) == K_OK; i++)
+        if (stat.bus == K_DEVICE_CLOCK) {
+            clock = stat.device;
+            claimed = deviceOpen(clock) == K_OK;
+        }
+    return claimed && deviceRead(clock, CLOCK_DEVICE_NOW, &now) == K_OK ? (int64_t)now : -1;
+}
+
+static const struct dm_host host = { .wall_clock = host_wall_clock, .send = host_send, .now = server_now, .random = server_random,
                                      .attend = host_attend, .picture_use = host_picture_use };
 
 /* With the lock: tell who waits, and come back when time has something to say. */

@@ -262,6 +262,7 @@ void mount_fill_dev(void)
     dev_root = dev->root;
     mount_fill_blocks();
     make(dev->root, FILE_SYMLINK, "fd", "/proc/self/fd", 0, 0);
+    make(dev->root, FILE_SYMLINK, "rtc", "rtc0", 0, 0);
     make(dev->root, FILE_SYMLINK, "stdin", "/proc/self/fd/0", 0, 0);
     make(dev->root, FILE_SYMLINK, "stdout", "/proc/self/fd/1", 0, 0);
     make(dev->root, FILE_SYMLINK, "stderr", "/proc/self/fd/2", 0, 0);
