@@ -5,26 +5,24 @@
 #include <sys/stat.h>
 
 #include "deferred.h"
-#include "waiting.h"
 
 #define BUCKETS      256u
 #define MEMORIES_MOST 512u
 #define SPARES_MOST  64u                /* of all files */
 #define SPARES_EACH  4u
-#define SPARE_KEPT   (5 * NANOSECONDS)  /* unused, twice that at most */
 #define WATCH_AGAIN  NANOSECONDS        /* after a refusal */
 
 struct memory {
     struct list same_hash;
     struct list same_node;      /* answers to FILE_OPEN, by node */
-    struct list age;
+    struct list age;            /* the one that was used last is the last */
+    struct list spared;         /* those with spares: the one that was closed last is the last */
     struct question question;   /* its texts are in <text> */
     uint32_t hash;
     struct answer answer;
     struct file_lease leases[FILE_LEASES_MAX];
     unsigned lease_count;
     bool is_leased;             /* every server on the way has told what its part depends on */
-    bool is_used;               /* since the timer looked last */
     unsigned spares;
     char text[];
 };
@@ -35,9 +33,8 @@ static uint32_t watched;        /* version 0 as it was when the watch began; 0: 
 static bool is_watching;        /* somebody asks just now */
 static KnTime watch_next;
 
-static struct list by_hash[BUCKETS], by_node[BUCKETS], ages;
+static struct list by_hash[BUCKETS], by_node[BUCKETS], ages, spared = { &spared, &spared };
 static unsigned memories, spares;
-static struct timeout spare_timer;
 
 /* ---- tables ---- */
 
@@ -107,6 +104,20 @@ static void spares_close(struct memory *memory)
 {
     for (; memory->spares > 0; memory->spares--, spares--)
         deferred_close_file(node_of(memory), memory->question.detail);
+    list_remove(&memory->spared);
+}
+
+static void spare_take(struct memory *memory)
+{
+    spares--;
+    if (--memory->spares == 0)
+        list_remove(&memory->spared);
+}
+
+static void make_newest(struct list *list, struct list *link)
+{
+    list_remove(link);
+    list_append(list, link);
 }
 
 static void forget(struct memory *memory)
@@ -120,36 +131,20 @@ static void forget(struct memory *memory)
     free(memory);
 }
 
-/* What was not used since the last time, or is not true any more, is given back. */
-static void spares_look(struct timeout *timeout)
-{
-    LIST_EACH(&ages, at) {
-        struct memory *memory = LIST_ENTRY(at, struct memory, age);
-        if (memory->spares > 0 && (!memory->is_used || !is_told() || !is_true(memory)))
-            spares_close(memory);
-        memory->is_used = false;
-    }
-    if (spares > 0)
-        timeout_arm(timeout, time_now() + SPARE_KEPT);
-}
-
 bool remember_keep(struct file_node node, uint32_t access)
 {
-    if (spares == SPARES_MOST || !is_told())
+    if (!is_told())
         return false;
+    if (spares >= SPARES_MOST)
+        spares_close(LIST_ENTRY(spared.next, struct memory, spared));
     LIST_EACH(node_bucket(&node), at) {
         struct memory *memory = LIST_ENTRY(at, struct memory, same_node);
         struct file_node there = node_of(memory);
         if (!file_node_equal(&there, &node) || memory->question.detail != access || memory->spares == SPARES_EACH || !is_true(memory))
             continue;
-        if (spare_timer.place == 0) {
-            timeout_init(&spare_timer, spares_look);
-            if (timeout_arm(&spare_timer, time_now() + SPARE_KEPT) != 0)
-                return false;
-        }
         memory->spares++;
-        memory->is_used = true;
         spares++;
+        make_newest(&spared, &memory->spared);
         return true;
     }
     return false;
@@ -157,21 +152,17 @@ bool remember_keep(struct file_node node, uint32_t access)
 
 void remember_names_gone(void)
 {
-    if (spares == 0)
-        return;
-    LIST_EACH(&ages, at) {
-        struct memory *memory = LIST_ENTRY(at, struct memory, age);
-        if (memory->spares > 0 && !is_true(memory))
+    LIST_EACH(&spared, at) {
+        struct memory *memory = LIST_ENTRY(at, struct memory, spared);
+        if (!is_true(memory))
             spares_close(memory);
     }
 }
 
 void remember_give_back(void)
 {
-    if (spares == 0)
-        return;
-    LIST_EACH(&ages, at)
-        spares_close(LIST_ENTRY(at, struct memory, age));
+    while (!list_is_empty(&spared))
+        spares_close(LIST_ENTRY(spared.next, struct memory, spared));
 }
 
 static void forget_all(void)
@@ -237,11 +228,9 @@ bool remember_answer(const struct question *question, struct answer *ret)
     struct memory *memory = find(question, hash_of(question));
     if (memory == NULL || !is_true(memory) || (question->operation == FILE_OPEN && memory->spares == 0))
         return false;
-    if (question->operation == FILE_OPEN) {
-        memory->spares--;
-        spares--;
-    }
-    memory->is_used = true;
+    if (question->operation == FILE_OPEN)
+        spare_take(memory);
+    make_newest(&ages, &memory->age);
     *ret = memory->answer;
     return true;
 }
@@ -315,18 +304,6 @@ static bool is_worth(const struct memory *memory, const struct answer *answer)
         && (memory->question.operation != FILE_OPEN || type == S_IFREG || type == S_IFDIR);
 }
 
-static void oldest_forget(void)
-{
-    struct memory *oldest = LIST_ENTRY(ages.next, struct memory, age);
-    if (oldest->is_used) {      /* it stays once more */
-        oldest->is_used = false;
-        list_remove(&oldest->age);
-        list_append(&ages, &oldest->age);
-        oldest = LIST_ENTRY(ages.next, struct memory, age);
-    }
-    forget(oldest);
-}
-
 void remember_end(struct memory *memory, const struct answer *answer)
 {
     if (memory == NULL)
@@ -341,10 +318,11 @@ void remember_end(struct memory *memory, const struct answer *answer)
     memory->answer = *answer;
     memory->answer.path = path;
     if (memories >= MEMORIES_MOST)
-        oldest_forget();
+        forget(LIST_ENTRY(ages.next, struct memory, age));
     memories++;
     struct file_node node = node_of(memory);
     list_init(&memory->same_node);
+    list_init(&memory->spared);
     list_append(&by_hash[memory->hash % BUCKETS], &memory->same_hash);
     list_append(&ages, &memory->age);
     if (memory->question.operation == FILE_OPEN)

@@ -4,9 +4,9 @@
  * So an answer is looked up by the whole question, its leases are compared with that page, and nothing is walked here: all
  * rules of names and permissions stay om's.
  *
- * Files that were opened for reading are kept open for some seconds when the last descriptor has gone (a spare): the next open of
- * the same name is answered from here, too. Spares are given back when the file has lost its name, or something asks for
- * the file system to be at rest (deferred_settle).
+ * Files that were opened for reading are kept open when the last descriptor has gone (a spare): the next open of the same name is
+ * answered from here, too. A spare is given back when we have taken the file's name away, when other files were read since, or when
+ * something asks for the file system to be at rest (deferred_settle). Nothing wakes for it.
  */
 #ifndef PM_REMEMBER_H
 #define PM_REMEMBER_H

@@ -11,6 +11,7 @@
 
 #include "call.h"
 #include "descriptor.h"
+#include "file_server.h"
 #include "pipe.h"
 #include "regular.h"
 #include "socket.h"
@@ -81,9 +82,10 @@ static struct file *second_file(struct call *call, int fd)
     return file;
 }
 
+/* Files of /proc tell no size: their readers find the end by reading. */
 static bool is_regular(const struct file *file)
 {
-    return file->operations == &regular_operations || file->operations == &message_operations;
+    return file->operations == &regular_operations || (file->operations == &message_operations && !file_node_is_own(&file->opened));
 }
 
 static bool is_socket(const struct file *file)

@@ -127,6 +127,10 @@ struct tcp_hdr;
 signed char recovery_look(struct tcp_pcb *pcb, const struct tcp_hdr *header);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, optlen, opt1len, opt2, packet) recovery_look(pcb, header)
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1
+/* Ports that nobody chose. lwIP's own way to begin somewhere among them may begin at the last one, and then goes on at 0. */
+#define TCP_LOCAL_PORT_RANGE_START 0xc000
+#define TCP_LOCAL_PORT_RANGE_END 0xffff
+#define TCP_ENSURE_LOCAL_PORT_RANGE(random) ((uint16_t)(TCP_LOCAL_PORT_RANGE_START + (random) % (TCP_LOCAL_PORT_RANGE_END - TCP_LOCAL_PORT_RANGE_START)))
 uint16_t sm_checksum(const void *data, int length);
 
 #endif

@@ -116,10 +116,22 @@ Test(remember, a_file_that_was_read_is_opened_again_without_asking)
     cr_expect_eq(ASKED(reads(&program, "/f")), 0);
     fake_pass(NANOSECONDS / 10);
     cr_expect_eq(fake_om_open, 1);
-    for (int i = 0; i < 4; i++)
-        fake_pass(6 * NANOSECONDS);
-    cr_expect_eq(fake_om_open, 0, "it is given back");
-    cr_expect_eq(ASKED(reads(&program, "/f")), 1);
+}
+
+Test(remember, not_too_many_files_stay_open)
+{
+    struct program program = with_file("/f");
+    char path[16];
+    reads(&program, "/f");
+    for (int i = 0; i < 100; i++) {
+        snprintf(path, sizeof path, "/f%d", i);
+        fake_file(path + 1, "", 0, 0600);
+        reads(&program, path);
+    }
+    fake_pass(1);
+    cr_expect_eq(fake_om_open, 64);
+    cr_expect_eq(ASKED(reads(&program, "/f99")), 0);
+    cr_expect_gt(ASKED(reads(&program, "/f")), 0, "the oldest was given back");
 }
 
 Test(remember, a_file_that_was_written_is_closed_at_once)

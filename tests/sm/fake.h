@@ -9,6 +9,7 @@
 
 
 void fake_begin(void);
+extern bool fake_random_is_high; /* all random bits are ones from now on */
 /* Turn the clock: timers that are due run. */
 void fake_pass(int64_t nanoseconds);
 /* When the core wants to be called next; INT64_MAX: when something happens. */

@@ -56,6 +56,22 @@ Test(sm, a_stream_brings_all_in_order)
     }
 }
 
+static void begin_high(void)
+{
+    fake_random_is_high = true;
+    fake_begin();
+}
+
+TestSuite(begin, .init = begin_high, .timeout = 30);
+
+Test(begin, there_is_a_port_wherever_the_stack_begins)
+{
+    int64_t ends[2];
+    fake_random_is_high = false;
+    make_connection(AF_INET, "127.0.0.1", ends);
+    cr_expect_geq(fake_port(ends[0]), 0xc000);
+}
+
 /* lwIP lets go of a connection in TIME_WAIT without a word. */
 Test(sm, who_keeps_a_socket_when_all_has_been_said_may_use_it_for_long)
 {

@@ -260,14 +260,19 @@ def a_full_host_disk_is_an_error_of_fsync_and_not_the_end():
 # Drivers that die and are replaced, disks that do not answer
 
 def kill_driver(site):
-    """The one of disk1, by its host process; the one that ps knew may have just been replaced."""
+    """The one of disk1, by its host process; the one that ps knew may have just been replaced. Returns when the next one is there."""
+    killed = None
+
     def try_it():
+        nonlocal killed
         try:
-            os.kill(site.actors()['disk1'], 9)
+            killed = site.actors()['disk1']
+            os.kill(killed, 9)
         except (KeyError, ProcessLookupError):
             return False
         return True
     wait_until(try_it, 'a driver to kill')
+    wait_until(lambda: site.actors().get('disk1', killed) != killed, 'the next driver')
 
 
 @check

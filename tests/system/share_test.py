@@ -164,7 +164,8 @@ def who_swaps_a_folder_for_a_link_meanwhile_does_not_let_anybody_out():
     thread = threading.Thread(target=swap)
     thread.start()
     try:
-        result = shared(path, 'cd /mnt; i=0; while [ $i -lt 150 ]; do cat d/file; echo stray >d/new; mkdir d/dir; i=$((i+1)); done 2>/dev/null')
+        result = shared(path, 'cd /mnt; i=0; while [ $i -lt 150 ] || [ -z "$seen" -a $i -lt 20000 ]; do cat d/file && seen=1; echo stray >d/new; mkdir d/dir; '
+                              'i=$((i+1)); done 2>/dev/null')
     finally:
         end.set()
         thread.join()
