@@ -37,3 +37,12 @@ def picture(path):
         before = bytes(row)
         rows.append(before)
     return width, height, rows
+
+
+def save(path, width, height, rows):
+    """The opposite."""
+    def part(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    body = zlib.compress(b''.join(b'\0' + row for row in rows), 9)
+    with open(path, 'wb') as file:
+        file.write(b'\x89PNG\r\n\x1a\n' + part(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) + part(b'IDAT', body) + part(b'IEND', b''))
