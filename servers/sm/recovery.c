@@ -2,6 +2,8 @@
  * else is missing then waits for a time-out each. Here is what RFC 6582 (NewReno) adds: until all is acknowledged that was under way when the loss was found, an acknowledgement of a part of it
  * names the next segment that is missing, which is sent at once.
  *
+ * And a window that stays closed: lwIP asks it with the next byte. When that was all there was to send, and it is taken, lwIP goes on asking, and asserts that there is something to ask with.
+ *
  * lwIP shows each packet before it looks at it itself. A connection's argument says up to where the recovery goes. */
 
 #include <lwip/priv/tcp_priv.h>
@@ -61,4 +63,15 @@ err_t recovery_look(struct tcp_pcb *pcb, const struct tcp_hdr *header)
     }
     tcp_ext_arg_set(pcb, argument_id, (void *)(uintptr_t)(goes_on ? recovery : 0));
     return ERR_OK;
+}
+
+void recovery_tick(void)
+{
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next) {
+        if (pcb->persist_backoff == 0 || (pcb->unsent != NULL && pcb->unacked == NULL))
+            continue;
+        pcb->persist_cnt = pcb->persist_backoff = pcb->persist_probe = 0;
+        if (pcb->unacked != NULL && pcb->rtime < 0)
+            pcb->rtime = 0;
+    }
 }

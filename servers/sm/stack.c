@@ -72,6 +72,7 @@ uint16_t sm_checksum(const void *data, int length)
 static void tcp_tick(void)
 {
     tcp_leave_time_wait();
+    recovery_tick();
     tcp_tmr();
     bounds_keep();
 }

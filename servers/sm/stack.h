@@ -20,6 +20,8 @@ void stack_used(void);
 
 /* recovery.c */
 void recovery_start(void);
+/* Before lwIP looks at the time. */
+void recovery_tick(void);
 
 /* An error of lwIP as one of Linux, negative. */
 int stack_error(err_t error);
