@@ -72,6 +72,33 @@ Test(begin, there_is_a_port_wherever_the_stack_begins)
     cr_expect_geq(fake_port(ends[0]), 0xc000);
 }
 
+static size_t send_all_that_fits(int64_t end)
+{
+    static uint8_t data[SOCKET_BODY_MAX];
+    size_t sent = 0;
+    int size;
+    while ((size = fake_send(end, data, sizeof data, 0)) > 0)
+        sent += (size_t)size;
+    cr_assert_eq(size, -EAGAIN);
+    return sent;
+}
+
+Test(sm, two_ends_that_only_send_wait_until_somebody_reads)
+{
+    int64_t ends[2];
+    make_connection(AF_INET, "127.0.0.1", ends);
+    size_t sent[2] = { send_all_that_fits(ends[0]), send_all_that_fits(ends[1]) }, received[2] = { 0 };
+    for (int i = 0; i < 100; i++)
+        fake_pass(500000000);
+    for (int i = 0; i < 100; i++) {
+        for (int end = 0; end < 2; end++)
+            for (int size; (size = fake_receive(ends[end], SOCKET_BODY_MAX, 0)) > 0;)
+                received[!end] += (size_t)size;
+        fake_pass(500000000);
+    }
+    cr_expect(received[0] == sent[0] && received[1] == sent[1], "%zu and %zu of %zu and %zu", received[0], received[1], sent[0], sent[1]);
+}
+
 /* lwIP lets go of a connection in TIME_WAIT without a word. */
 Test(sm, who_keeps_a_socket_when_all_has_been_said_may_use_it_for_long)
 {
