@@ -121,13 +121,13 @@ const void *route_hook_router_v6(struct netif *netif, const void *to);
 #define LWIP_HOOK_IP6_ROUTE(from, to) route_hook_v6(to)
 #define LWIP_HOOK_ETHARP_GET_GW(netif, to) route_hook_router_v4(netif, to)
 #define LWIP_HOOK_ND6_GET_GW(netif, to) route_hook_router_v6(netif, to)
-/* Before a connection or a listener looks at a packet: storm.c, which may have it dropped, and recovery.c. */
+/* Before a connection or a listener looks at a packet: guard.c, which may have it dropped, and recovery.c. */
 struct tcp_pcb;
 struct tcp_hdr;
-_Bool storm_look(struct tcp_pcb *pcb, const struct tcp_hdr *header, unsigned size);
+_Bool guard_look(struct tcp_pcb *pcb, const struct tcp_hdr *header, unsigned size);
 signed char recovery_look(struct tcp_pcb *pcb, const struct tcp_hdr *header);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, optlen, opt1len, opt2, packet) \
-    (storm_look(pcb, header, (packet)->tot_len) ? ERR_MEM : recovery_look(pcb, header))
+    (guard_look(pcb, header, (packet)->tot_len) ? ERR_MEM : recovery_look(pcb, header))
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1
 /* Ports that nobody chose. lwIP's own way to begin somewhere among them may begin at the last one, and then goes on at 0. */
 #define TCP_LOCAL_PORT_RANGE_START 0xc000
