@@ -135,8 +135,6 @@ bool remember_keep(struct file_node node, uint32_t access)
 {
     if (!is_told())
         return false;
-    if (spares >= SPARES_MOST)
-        spares_close(LIST_ENTRY(spared.next, struct memory, spared));
     LIST_EACH(node_bucket(&node), at) {
         struct memory *memory = LIST_ENTRY(at, struct memory, same_node);
         struct file_node there = node_of(memory);
@@ -145,6 +143,8 @@ bool remember_keep(struct file_node node, uint32_t access)
         memory->spares++;
         spares++;
         make_newest(&spared, &memory->spared);
+        if (spares > SPARES_MOST)
+            spares_close(LIST_ENTRY(spared.next, struct memory, spared));
         return true;
     }
     return false;
@@ -193,7 +193,7 @@ void remember_watch(void)
     exchange.request.operation = FILE_WATCH;
     if (actorSelf(&self) == K_OK) {
         memcpy(watch.actor, &self, sizeof watch.actor);
-        if (file_exchange_quietly(&exchange) == 0)
+        if (file_exchange(&exchange) == 0)
             watched = version(0);
     }
     is_watching = false;
