@@ -481,38 +481,34 @@ static int blocks_prepare_write(struct fs *fs, fs_id id, uint64_t offset, uint64
     return extent.disk->device->read_only ? -EROFS : 0;
 }
 
-static int blocks_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t length, uint64_t size)
+/* From memory, or with `data` NULL from pages. */
+static int push_either(struct fs *fs, fs_id id, uint64_t offset, const void *data, uint64_t pages, size_t length)
 {
     struct extent extent;
     int error = extent_of(fs, id, &extent);
 
-    (void)size;
     if (error != 0 || offset >= extent.size)
         return error;
     if (length > extent.size - offset)
         length = (size_t)(extent.size - offset);
     extent.disk->unflushed = true;
     pthread_mutex_unlock(&fs->lock);
-    error = blockdev_write(extent.disk->device, extent.start + offset, data, length);
+    error = data != NULL ? blockdev_write(extent.disk->device, extent.start + offset, data, length)
+                         : blockdev_write_pages(extent.disk->device, extent.start + offset, pages, length);
     pthread_mutex_lock(&fs->lock);
     return error;
 }
 
+static int blocks_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t length, uint64_t size)
+{
+    (void)size;
+    return push_either(fs, id, offset, data, 0, length);
+}
+
 static int blocks_push_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, uint64_t size, bool is_cut)
 {
-    struct extent extent;
-    int error = extent_of(fs, id, &extent);
-
     (void)size, (void)is_cut;
-    if (error != 0 || offset >= extent.size)
-        return error;
-    if (length > extent.size - offset)
-        length = (size_t)(extent.size - offset);
-    extent.disk->unflushed = true;
-    pthread_mutex_unlock(&fs->lock);
-    error = blockdev_write_pages(extent.disk->device, extent.start + offset, pages, length);
-    pthread_mutex_lock(&fs->lock);
-    return error;
+    return push_either(fs, id, offset, NULL, pages, length);
 }
 
 /* A hole is zeros, and the disk may forget what was there. */

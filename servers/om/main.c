@@ -403,24 +403,10 @@ static int mapper_start(void)
 
 /* Workers --------------------------------------------------------------------------- */
 
-/* Operations after which there may be nothing new to commit. */
-static bool only_looks(const struct file_request *request)
+/* Is there nothing new to commit after it? */
+static bool leaves_nothing(const struct file_request *request)
 {
-    switch (request->operation) {
-    case FILE_STATFS:
-    case FILE_WALK:
-    case FILE_GETATTR:
-    case FILE_READLINK:
-    case FILE_READDIR:
-    case FILE_READ:
-        return true;
-    case FILE_OPEN:
-        return (request->open.access & (FILE_O_WRITE | FILE_O_TRUNCATE)) == 0;
-    case FILE_CLOSE:
-        return om.lingering == 0;
-    default:
-        return false;
-    }
+    return om_only_looks(request) || request->operation == FILE_READ || (request->operation == FILE_CLOSE && om.lingering == 0);
 }
 
 static void serve(struct server_request *request)
@@ -441,7 +427,7 @@ static void serve(struct server_request *request)
     }
     call.reply_body = reply_body;
     om_serve(&om, &call);
-    if (!only_looks(&ask))
+    if (!leaves_nothing(&ask))
         commit_later();
     server_reply_body(request, &reply, sizeof reply, reply_body, call.reply_size);
 }

@@ -112,6 +112,8 @@ int om_take_over(struct om *om, struct om_state *state);
 
 /* Serve one request: fills the reply, and its body if it has one. */
 void om_serve(struct om *om, struct om_call *call);
+/* Does the operation change nothing that would have to be undone, or committed? */
+bool om_only_looks(const struct file_request *request);
 /* Make durable what is not. */
 int om_sync(struct om *om);
 bool om_is_changed(struct om *om);

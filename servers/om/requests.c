@@ -196,8 +196,7 @@ static int request_check(const struct om_call *call)
     return 0;
 }
 
-/* Does the operation change nothing that would have to be undone? */
-static bool only_looks(const struct file_request *request)
+bool om_only_looks(const struct file_request *request)
 {
     switch (request->operation) {
     case FILE_STATFS:
@@ -243,7 +242,7 @@ static void reply_reset(struct serving *serving)
 static int handle_locked(struct serving *serving, handler *handle)
 {
     const struct fs_operations *operations = serving->fs->operations;
-    bool looks = only_looks(serving->request);
+    bool looks = om_only_looks(serving->request);
     int error = -EAGAIN;
 
     for (int tries = 0; operations->look != NULL && tries < 1000; tries++) {
@@ -292,7 +291,7 @@ static int serve_node(struct serving *serving, handler *handle)
         return serving->om->stopped ? -EIO : serving->number == 1 ? -ENODEV : -ESTALE;
     pthread_mutex_lock(&serving->fs->lock);
     error = handle_locked(serving, handle);
-    if (!only_looks(serving->request) && serving->walk.fs != NULL)
+    if (!om_only_looks(serving->request) && serving->walk.fs != NULL)
         lease_change(serving->om, serving->number, FS_ID_INODE(serving->walk.at));
     else if (error == 0 && (serving->request->flags & FILE_LEASE) != 0)
         leases_put(serving);
