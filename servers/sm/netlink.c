@@ -235,17 +235,7 @@ static int send_netlink(struct sock *sock, struct sm_call *call)
 
 static int receive_netlink(struct sock *sock, struct sm_call *call)
 {
-    struct sockaddr_nl from = { .nl_family = AF_NETLINK };
-    if (sock->error != 0)
-        return sock_take_error(sock);
-    if (sock->first != NULL)
-        memcpy(&from, sock->first->link, sizeof from);
-    int status = sock_receive_datagram(sock, call);
-    if (status == 0) {
-        memcpy(call->reply->address, &from, sizeof from);
-        call->reply->address_size = sizeof from;
-    }
-    return status;
+    return sock->error != 0 ? sock_take_error(sock) : sock_receive_linked(sock, call, sizeof(struct sockaddr_nl));
 }
 
 /* ---- being named ---- */

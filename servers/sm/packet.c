@@ -101,15 +101,7 @@ static int send_packet(struct sock *sock, struct sm_call *call)
 
 static int receive_packet(struct sock *sock, struct sm_call *call)
 {
-    struct sockaddr_ll from = { 0 };
-    if (sock->first != NULL)
-        memcpy(&from, sock->first->link, sizeof from);
-    int status = sock_receive_datagram(sock, call);
-    if (status == 0) {
-        memcpy(call->reply->address, &from, sizeof from);
-        call->reply->address_size = sizeof from;
-    }
-    return status;
+    return sock_receive_linked(sock, call, sizeof(struct sockaddr_ll));
 }
 
 static void give(struct sock *sock, struct interface *interface, const uint8_t *frame, size_t length)

@@ -185,6 +185,19 @@ int sock_receive_datagram(struct sock *sock, struct sm_call *call)
     return 0;
 }
 
+int sock_receive_linked(struct sock *sock, struct sm_call *call, uint32_t size)
+{
+    uint8_t from[sizeof sock->first->link] = { 0 };
+    if (sock->first != NULL)
+        memcpy(from, sock->first->link, sizeof from);
+    int status = sock_receive_datagram(sock, call);
+    if (status == 0) {
+        memcpy(call->reply->address, from, size);
+        call->reply->address_size = size;
+    }
+    return status;
+}
+
 /* ---- who waits ---- */
 
 void sock_happened(struct sock *sock)

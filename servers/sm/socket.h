@@ -132,6 +132,8 @@ void sock_put_datagram(struct sock *sock, struct pbuf *data, const ip_addr_t *fr
 void sock_drop_first(struct sock *sock);
 /* The receive of a kind whose messages are datagrams. */
 int sock_receive_datagram(struct sock *sock, struct sm_call *call);
+/* The same; the sender is the first <size> bytes of the datagram's link. */
+int sock_receive_linked(struct sock *sock, struct sm_call *call, uint32_t size);
 
 /* tcp.c: before each tick of lwIP's timers. */
 void tcp_leave_time_wait(void);
