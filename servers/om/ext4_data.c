@@ -354,85 +354,80 @@ int ext4_bytes_write(struct ext4 *ext4, fs_id id, uint64_t offset, const void *d
     return error;
 }
 
-/* Where a push of [offset, end) ends when the file ends at `size`: with the file's last block, if
- * what is behind its end there is zero, as it must be on the disk; else with the file. */
-static uint64_t push_end(struct ext4 *ext4, uint64_t offset, uint64_t end, uint64_t size,
-                         const uint8_t *data)
-{
-    uint64_t whole = blocks_for(ext4, size) * block_size(ext4);
+/* What arrives: whole blocks in `pages`, or, if `data` is not NULL, bytes. */
+struct push {
+    uint64_t offset, length, size;      /* bytes; the file's size */
+    const void *data;
+    uint64_t pages;
+    bool is_cut;                        /* what is behind the file's end in the last page must be made zero */
+};
 
-    if (end <= size)
+/* Where a push ends: with the file's last block, if what is behind the file's end there is zero, as it must be on the disk, or is made so; else with the file. */
+static uint64_t push_end(struct ext4 *ext4, const struct push *push)
+{
+    uint64_t end = push->offset + push->length, whole = blocks_for(ext4, push->size) * block_size(ext4);
+    const uint8_t *data = push->data;
+
+    if (end <= push->size)
         return end;
     if (end > whole)
         end = whole;
-    for (uint64_t at = size; at < end; at++)
-        if (data[at - offset] != 0)
-            return size;
+    for (uint64_t at = push->size; data != NULL && at < end; at++)
+        if (data[at - push->offset] != 0)
+            return push->size;
     return end;
+}
+
+static int push_write(struct ext4 *ext4, fs_id id, const struct push *push, uint64_t end)
+{
+    static const uint8_t zeros[4096];
+    int error;
+
+    if (push->data != NULL)
+        return ext4_bytes_write(ext4, id, push->offset, push->data, (size_t)(end - push->offset));
+    error = blocks_write(ext4, id, push->offset / block_size(ext4), blocks_for(ext4, end), NULL, push->pages);
+    if (error == 0 && push->is_cut && end > push->size)
+        error = ext4_bytes_write(ext4, id, push->size, zeros, (size_t)(end - push->size));
+    return error;
+}
+
+static int push_take(struct fs *fs, fs_id id, const struct push *push)
+{
+    struct ext4 *ext4 = ext4_of(fs);
+    struct ext4_inode inode;
+    struct ext4_node *node;
+    uint64_t end;
+    int error = fs->read_only ? -EROFS : ext4_regular_get(ext4, id, &inode);
+
+    if (error != 0)
+        return error;
+    if (push->size > size_max(ext4, &inode))
+        return -EFBIG;
+    if (push->offset >= push->size)
+        return 0;
+    end = push_end(ext4, push);
+    node = ext4_node_get(ext4, FS_ID_INODE(id), EXT2_I_SIZE(SMALL(&inode)));
+    if (node == NULL)
+        return -ENOMEM;
+    ext4_node_transfer_begin(ext4, node);
+    if (push->size > node->size)
+        node->size = push->size;
+    error = push_write(ext4, id, push, end);
+    if (error == 0)
+        error = ext4_node_written(ext4, node, push->offset / block_size(ext4), blocks_for(ext4, end),
+                                  end < push->size ? end : push->size);
+    ext4_node_transfer_end(ext4, node);
+    ext4_node_put(ext4, node);
+    return error;
 }
 
 int ext4_push(struct fs *fs, fs_id id, uint64_t offset, const void *data, size_t length,
               uint64_t size)
 {
-    struct ext4 *ext4 = ext4_of(fs);
-    struct ext4_inode inode;
-    struct ext4_node *node;
-    uint64_t end = offset + length;
-    int error = fs->read_only ? -EROFS : ext4_regular_get(ext4, id, &inode);
-
-    if (error != 0)
-        return error;
-    if (size > size_max(ext4, &inode))
-        return -EFBIG;
-    if (offset >= size)
-        return 0;
-    end = push_end(ext4, offset, end, size, data);
-    node = ext4_node_get(ext4, FS_ID_INODE(id), EXT2_I_SIZE(SMALL(&inode)));
-    if (node == NULL)
-        return -ENOMEM;
-    ext4_node_transfer_begin(ext4, node);
-    if (size > node->size)
-        node->size = size;
-    error = ext4_bytes_write(ext4, id, offset, data, (size_t)(end - offset));
-    if (error == 0)
-        error = ext4_node_written(ext4, node, offset / block_size(ext4), blocks_for(ext4, end),
-                                  end < size ? end : size);
-    ext4_node_transfer_end(ext4, node);
-    ext4_node_put(ext4, node);
-    return error;
+    return push_take(fs, id, &(struct push){ .offset = offset, .length = length, .size = size, .data = data });
 }
 
-/* Whole blocks: what is behind the file's end in the last one is zero already, as it must be on the disk; after a truncation it is made so. */
 int ext4_push_pages(struct fs *fs, fs_id id, uint64_t offset, uint64_t pages, size_t length, uint64_t size, bool is_cut)
 {
-    static const uint8_t zeros[4096];
-    struct ext4 *ext4 = ext4_of(fs);
-    struct ext4_inode inode;
-    struct ext4_node *node;
-    uint64_t end = offset + length, whole = blocks_for(ext4, size) * block_size(ext4);
-    int error = fs->read_only ? -EROFS : ext4_regular_get(ext4, id, &inode);
-
-    if (error != 0)
-        return error;
-    if (size > size_max(ext4, &inode))
-        return -EFBIG;
-    if (offset >= size)
-        return 0;
-    if (end > whole)
-        end = whole;
-    node = ext4_node_get(ext4, FS_ID_INODE(id), EXT2_I_SIZE(SMALL(&inode)));
-    if (node == NULL)
-        return -ENOMEM;
-    ext4_node_transfer_begin(ext4, node);
-    if (size > node->size)
-        node->size = size;
-    error = blocks_write(ext4, id, offset / block_size(ext4), blocks_for(ext4, end), NULL, pages);
-    if (error == 0 && is_cut && end > size)
-        error = ext4_bytes_write(ext4, id, size, zeros, (size_t)(end - size));
-    if (error == 0)
-        error = ext4_node_written(ext4, node, offset / block_size(ext4), blocks_for(ext4, end),
-                                  end < size ? end : size);
-    ext4_node_transfer_end(ext4, node);
-    ext4_node_put(ext4, node);
-    return error;
+    return push_take(fs, id, &(struct push){ .offset = offset, .length = length, .size = size, .pages = pages, .is_cut = is_cut });
 }
