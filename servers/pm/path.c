@@ -286,8 +286,7 @@ static int walk_from(struct call *call, const struct place *start, const char *p
     }
     if (error == 0) {
         walk->server = progress->node;
-        walk->path = strdup(progress->path);
-        error = walk->path == NULL ? -ENOMEM : 0;
+        strcpy(walk->path, progress->path);
     }
     if (own_body != NULL)
         walk->exchange.body = NULL;
@@ -312,8 +311,8 @@ static int walk_remembered(struct call *call, const struct place *start, const c
     if (remember_answer(&question, &answer)) {
         walk->exchange.reply = answer.reply;
         walk->server = answer.server;
-        walk->path = strdup(answer.path);
-        return walk->path == NULL ? -ENOMEM : 0;
+        strcpy(walk->path, answer.path);
+        return 0;
     }
     struct memory *memory = remember_begin(&question);
     int error = walk_from(call, start, path, memory, walk);
@@ -322,6 +321,7 @@ static int walk_remembered(struct call *call, const struct place *start, const c
     return error;
 }
 
+/* There is room for the path before anybody is asked: what a server has opened is not lost for want of memory. */
 int path_do(struct call *call, int dirfd, const char *path, struct path_walk *walk)
 {
     int error = 0;
@@ -329,9 +329,21 @@ int path_do(struct call *call, int dirfd, const char *path, struct path_walk *wa
     const struct place *start = start_of(call, dirfd, path, &error);
     if (start == NULL)
         return error;
+    walk->path = malloc(FILE_PATH_MAX + 1);
+    if (walk->path == NULL)
+        return -ENOMEM;
     if (walk->second == NULL && walk->exchange.body == NULL && remember_can(&walk->exchange.request))
-        return walk_remembered(call, start, path, walk);
-    return walk_from(call, start, path, NULL, walk);
+        error = walk_remembered(call, start, path, walk);
+    else
+        error = walk_from(call, start, path, NULL, walk);
+    char *smaller = error == 0 ? realloc(walk->path, strlen(walk->path) + 1) : NULL;
+    if (smaller != NULL)
+        walk->path = smaller;
+    if (error != 0) {
+        free(walk->path);
+        walk->path = NULL;
+    }
+    return error;
 }
 
 void path_end(struct path_walk *walk)

@@ -348,6 +348,44 @@ Test(frames, what_waits_for_a_neighbour_that_is_not_known_is_bounded)
     cr_assert(sent_count > asked && sent_count <= asked + 20, "%u", sent_count - asked);
 }
 
+/* How many frames answer a packet of IPv6 made of these parts. */
+static unsigned answers_to(uint8_t protocol, const void *first, size_t first_size, const void *second, size_t second_size)
+{
+    uint8_t frame[FRAME_MOST], data[FRAME_MOST], swapped[FRAME_MOST];
+    memcpy(data, first, first_size);
+    memcpy(data + first_size, second, second_size);
+    size_t size = make_v6(frame, IPPROTO_ICMPV6, second, second_size);  /* the sum is that of the packet without extension headers */
+    memcpy(data + first_size, frame + 54, second_size);
+    size = make_v6(swapped, IPPROTO_NONE, data, first_size + second_size);
+    swapped[20] = protocol;
+    memcpy(swapped + 54, data, first_size + second_size);
+    unsigned before = sent_count;
+    arrive(swapped, size);
+    return sent_count - before;
+}
+
+Test(frames, neighbour_discovery_whose_lengths_lie_is_not_answered)
+{
+    static const uint8_t padding[8] = { IPPROTO_ICMPV6, 0, 1, 4 }, too_long[8] = { IPPROTO_ICMPV6, 9, 1, 4 }, beyond[8] = { IPPROTO_ICMPV6, 0, 1, 5 },
+                         fragment[8] = { IPPROTO_ICMPV6, 0, 0, 0, 0, 0, 0, 1 };
+    uint8_t lying[32];
+    cr_assert_gt(answers_to(IPPROTO_ICMPV6, "", 0, solicitation, sizeof solicitation), 0);
+    memcpy(lying, solicitation, sizeof lying);
+    lying[25] = 0;
+    cr_assert_eq(answers_to(IPPROTO_ICMPV6, "", 0, lying, sizeof lying), 0);
+    cr_assert_eq(answers_to(IPPROTO_ICMPV6, "", 0, lying, 26), 0, "and none behind it");
+    lying[25] = 2;
+    cr_assert_eq(answers_to(IPPROTO_ICMPV6, "", 0, lying, sizeof lying), 0);
+    cr_assert_eq(answers_to(IPPROTO_ICMPV6, "", 0, solicitation, 25), 0);
+
+    cr_assert_gt(answers_to(IPPROTO_DSTOPTS, padding, 8, solicitation, sizeof solicitation), 0);
+    cr_assert_eq(answers_to(IPPROTO_DSTOPTS, too_long, 8, solicitation, sizeof solicitation), 0);
+    cr_assert_eq(answers_to(IPPROTO_DSTOPTS, beyond, 8, solicitation, sizeof solicitation), 0);
+    cr_assert_eq(answers_to(IPPROTO_HOPOPTS, "", 0, solicitation, 1), 0);
+    cr_assert_eq(answers_to(IPPROTO_FRAGMENT, fragment, 8, solicitation, sizeof solicitation), 0);
+    cr_assert_gt(answers_to(IPPROTO_FRAGMENT, fragment, 8, echo_v6, sizeof echo_v6), 0, "a fragment that is the whole packet");
+}
+
 static unsigned next(unsigned *random)
 {
     *random = *random * 1103515245 + 12345;
