@@ -175,19 +175,29 @@ static HERE void bear(struct zygote *zygote, uint32_t slot)
     send_message(ZYGOTE_BORN, slot, (int)pid, 0);
 }
 
-static HERE void reap(struct zygote *zygote, int report)
+/* Who is dead is told before it is buried: the host, which clears /proc of it then, may have to wait for a thread of it that was put off in the middle of its end, and that
+ * took 50 to 300 ms when somebody had looked at /proc/PID/task. */
+static HERE void reap(struct zygote *zygote)
 {
-    int status = 0;
-    long pid;
-    while ((pid = HOST4(SYS_wait4, -1, &status, 1 /* WNOHANG */, 0)) > 0) {
+    struct {
+        int32_t signo, error, code, pad, pid;
+        uint32_t user;
+        int32_t status;
+        uint8_t rest[100];
+    } dead;
+    for (;;) {
+        dead.pid = 0;
+        if (host(SYS_waitid, 0 /* all */, 0, (long)&dead, 0x01000005 /* WNOHANG, WEXITED, WNOWAIT */, 0, 0) != 0 || dead.pid == 0)
+            return;
         for (uint32_t slot = 0; slot < zygote->info->slots; slot++) {
-            if (zygote->pids[slot] != pid)
+            if (zygote->pids[slot] != dead.pid)
                 continue;
             zygote->pids[slot] = 0;
-            if (report)
-                send_message(ZYGOTE_DIED, slot, (int)pid, status);
+            send_message(ZYGOTE_DIED, slot, dead.pid, dead.code == 1 /* CLD_EXITED */ ? (dead.status & 0xff) << 8 : dead.status & 0x7f);
             break;
         }
+        if (HOST4(SYS_wait4, dead.pid, 0, 0, 0) != dead.pid)
+            return;
     }
 }
 
@@ -253,7 +263,7 @@ ENTRY void birth_entry(struct setup_info *info, int *pids)
             while (HOST3(SYS_read, zygote.signal_fd, &signal, sizeof signal) == sizeof signal)
                 if (signal.signo == SIGTERM)
                     end_all(&zygote);
-            reap(&zygote, 1);
+            reap(&zygote);
         }
         if (watch[0].revents) {
             struct zygote_message message;

@@ -26,6 +26,7 @@
 #define SHORT_SLEEPS 3     /* so many of them in a row, and the Nucleus polls */
 #define AUDIT_PERIOD 5000000
 #define POLLS_PER_LOOK 32
+#define MAIL_IN_A_ROW 16 /* then all else has its turn */
 
 struct hostarch_counts counts;
 
@@ -291,20 +292,9 @@ static bool event_queue_take(struct host_event *event)
 
 /* --- waiting ---------------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Mail and supervisor actors take turns: neither starves the other. */
-static bool poll_once(struct host_event *event)
+/* What is neither mail nor a supervisor actor's: the ends of processes, devices, and all else that was posted. */
+static bool poll_others(struct host_event *event)
 {
-    static bool mail_was_last;
-    bool supervisors = supervisor_ready();
-    if (supervisors && mail_was_last) {
-        mail_was_last = false;
-        if (supervisor_poll(event))
-            return true;
-    }
-    if (cpu_poll(event)) {
-        mail_was_last = true;
-        return true;
-    }
     if (event_queue_take(event))
         return true;
     if (polled.ready != NULL && polled.ready()) {
@@ -328,7 +318,32 @@ static bool poll_once(struct host_event *event)
         if (event_queue_take(event))
             return true;
     }
-    return supervisors && supervisor_poll(event);
+    return false;
+}
+
+/* Mail and supervisor actors take turns, and after so much mail all else has one: nothing starves another. */
+static bool poll_once(struct host_event *event)
+{
+    static bool mail_was_last;
+    static unsigned mails;
+    bool supervisors = supervisor_ready();
+    if (mails >= MAIL_IN_A_ROW) {
+        mails = 0;
+        if (poll_others(event))
+            return true;
+    }
+    if (supervisors && mail_was_last) {
+        mail_was_last = false;
+        if (supervisor_poll(event))
+            return true;
+    }
+    if (cpu_poll(event)) {
+        mail_was_last = true;
+        mails++;
+        return true;
+    }
+    mails = 0;
+    return poll_others(event) || (supervisors && supervisor_poll(event));
 }
 
 static void bind_to(int host_cpu)

@@ -36,7 +36,7 @@ static int64_t voluntary_switches(const struct process *process)
     int64_t sum = 0;
     for (int i = 0; i < machine.cpus; i++) {
         char path[64], line[128];
-        snprintf(path, sizeof path, "/proc/%d/task/%d/status", process->pid, process->stubs[i].tid);
+        snprintf(path, sizeof path, THREAD_STATUS, process->stubs[i].tid);
         FILE *file = fopen(path, "re");
         if (file == NULL)
             continue;

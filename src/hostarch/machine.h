@@ -18,6 +18,10 @@
 #define CPUS_MAX AREA_MAX
 #define XSTATE_MAX (RESUME_END - RESUME_XSTATE)
 
+/* What the host says of a thread. Not by /proc/PID/task: what is known of that folder the host has to forget when the process is buried, thread by thread, and there
+ * one burial waits busily for the other. */
+#define THREAD_STATUS "/proc/%d/status"
+
 #define AGENT_PATIENCE 200000 /* ns until an agent that a stub was to wake is woken from here */
 
 enum stub_state {

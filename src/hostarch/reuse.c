@@ -69,7 +69,7 @@ void reuse_emptied(struct process *process, bool failed)
 static int is_delivered(const struct stub *stub)
 {
     char path[64], text[2048];
-    snprintf(path, sizeof path, "/proc/%d/task/%d/status", stub->process->pid, stub->tid);
+    snprintf(path, sizeof path, THREAD_STATUS, stub->tid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
