@@ -174,7 +174,7 @@ void host_cpu_preempt(int index)
     struct stub *stub = cpu->running->home;
     cpu->preempt_at = host_time();
     cpu->preempt_again = cpu->preempt_at + PREEMPT_AGAIN;
-    cpu->preempt_cpu_time = process_cpu_time(stub->process);
+    cpu->preempt_used = liveness_used_alone(stub, cpu->preempt_at);
     if (!stub_in_flight(stub))
         send_preemption(stub);
 }
@@ -249,15 +249,15 @@ bool cpu_poll(struct host_event *event)
 
 /* --- liveness ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* The CPU's answer did not come. Its process used the CPU: it is to blame. It did not, or it waits for its agent: the host has stopped it, or is slow; the CPU goes to
- * others. An honest stub that acknowledged posts within a microsecond of CPU time, but the host may give it that microsecond late: so many acknowledgements, a
- * millisecond apart, and CPU time that was used meanwhile, are needed to tell one that runs on. */
+/* The CPU's answer did not come. Its process used more CPU time than its other threads were let run: it is to blame. It did not, or it waits for its agent: the host has
+ * stopped it, or is slow; the CPU goes to others. An honest stub that acknowledged posts within a microsecond of CPU time, but the host may give it that microsecond
+ * late: so many acknowledgements, a millisecond apart, and CPU time that was used meanwhile, are needed to tell one that runs on. */
 static bool watch_preemption(int index, struct stub *stub, int64_t now, struct host_event *event)
 {
     struct user_cpu *cpu = &machine.cpu[index];
     bool waits_for_agent = stub->process->space->batch_running;
     if (!waits_for_agent && now >= cpu->preempt_again) {
-        int64_t used = process_cpu_time(stub->process) - cpu->preempt_cpu_time;
+        int64_t used = liveness_used_alone(stub, now) - cpu->preempt_used;
         cpu->preempt_again = now + PREEMPT_AGAIN;
         if (stub_in_flight(stub)) {
             if (used > PREEMPT_CPU_MAX) {

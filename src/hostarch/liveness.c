@@ -22,7 +22,7 @@
 #define PARKED_ALLOWANCE 100000 /* ns: a trap's end, and the spin before the stub sleeps */
 #define AUDIT_AT_ONCE 16
 
-int64_t process_cpu_time(const struct process *process)
+static int64_t process_cpu_time(const struct process *process)
 {
     struct timespec time;
     if (process->pid <= 0 || clock_gettime((clockid_t)(~(unsigned)process->pid << 3 | 2), &time) != 0)
@@ -74,6 +74,12 @@ static int64_t granted(const struct process *process, int64_t now)
     if (process->space->batch_running)
         sum += now - process->space->batch_since;
     return sum;
+}
+
+int64_t liveness_used_alone(const struct stub *stub, int64_t now)
+{
+    int64_t others = granted(stub->process, now) - (stub->state == STUB_RUNNING ? now - stub->since : 0);
+    return process_cpu_time(stub->process) - others;
 }
 
 static void begin_window(struct process *process, int64_t now, int64_t used, int64_t allowed)

@@ -142,7 +142,7 @@ struct user_cpu {
     int64_t since;               /* it runs since */
     int64_t preempt_at;          /* 0: none in flight */
     int64_t preempt_again;       /* when to send the next signal */
-    int64_t preempt_cpu_time;
+    int64_t preempt_used;        /* liveness_used_alone when it was asked for */
     struct stub *hop;            /* was told to be woken by another: is it awake? */
     int64_t hop_at;
     uint32_t hop_word;
@@ -216,7 +216,8 @@ bool cpu_is_parked(const struct process *process); /* all its stub threads, as f
 int64_t cpu_watch(int64_t now, struct host_event *event, bool *ret_have); /* liveness; returns when to look next */
 void cpu_drop_context(struct host_context *context);
 /* liveness.c */
-int64_t process_cpu_time(const struct process *process);
+/* CPU time of its process, without what the other stubs were let run: what grows while it runs is its own, or of one that runs unasked. */
+int64_t liveness_used_alone(const struct stub *stub, int64_t now);
 void liveness_audit(int64_t now);
 int64_t liveness_parked(const struct stub *stub, int64_t now); /* CPU time that it may have used since it is parked */
 void liveness_empty_wake(struct process *process);             /* it woke the Nucleus, and its mail box is empty */
