@@ -1,8 +1,7 @@
 /* The scheduler.
  *
  * There is one run queue for all threads that may run anywhere and one for each user CPU's bound
- * threads; each has a list per priority and a bitmap. A thread is in a queue exactly while it is
- * READY and not stopped.
+ * threads. A thread is in a queue exactly while it is READY and not stopped.
  *
  * Which CPU takes a woken thread: first the CPU of the event looks, so that a thread woken by one
  * that then waits (a call and its reply) runs there, and no other CPU has to be woken. If the waker
@@ -13,17 +12,12 @@
 #include <string.h>
 #include "actor.h"
 #include "assert.h"
+#include "light.h"
 #include "nucleus.h"
 #include "port.h"
+#include "run_queue.h"
 
-#define CPUS_MAX   64
-#define PRIORITIES 256
-
-struct run_queue {
-    uint64_t bitmap[PRIORITIES / 64];
-    struct list lists[PRIORITIES];
-    unsigned count;
-};
+#define CPUS_MAX 64
 
 struct user_cpu {
     struct thread *running;
@@ -31,7 +25,7 @@ struct user_cpu {
     bool preempting; /* the machine was asked for it */
     bool yield;
     bool idle;       /* the machine was told so */
-    bool light;      /* <running> went before its equals, see below */
+    bool light;      /* <running> went before its equals, see light.h */
     int64_t started; /* when <running>, or <payer>, came here */
     int64_t since;   /* when <running> came here, or last passed the CPU on */
     int64_t idle_since;
@@ -49,8 +43,6 @@ static struct {
     struct thread *awaited; /* it is not queued when it is woken: sched_pass follows */
     int64_t deadline;
     KnTime idle_time;
-    int64_t light_window; /* the window that <light_time> is of */
-    KnTime light_time;    /* used by threads that went before their equals */
     int64_t served_at;    /* when the last idle CPU was left to the Nucleus with reason, */
     int64_t try_at;       /* when that may be tried without one, */
     int64_t serve_at;     /* and when it may be done at all: see serves_better */
@@ -64,44 +56,6 @@ static void want_deadline(int64_t at)
         sched.deadline = at;
 }
 
-/* ---- light actors ----
- *
- * Among round-robin threads of one priority, one that was woken goes before its equals, and takes
- * the CPU from one that is no longer light, if its actor has used little CPU time lately: an
- * editor's key is not answered behind a hundred computing threads. It is no way to get more of the
- * CPU: an actor is light up to SCHED_LIGHT in a window of SCHED_WINDOW, and all light ones together
- * up to a tenth of the site's CPUs; what goes beyond waits its turn. */
-
-static int64_t window_now(void)
-{
-    return nucleus_time() / SCHED_WINDOW;
-}
-
-static KnTime used_lately(const struct actor *actor)
-{
-    return actor->usage_window == window_now() ? actor->usage : 0;
-}
-
-static bool is_light(const struct thread *thread)
-{
-    KnTime by_light = sched.light_window == window_now() ? sched.light_time : 0;
-    return thread->sched.schedClass == K_SCHED_RR && used_lately(thread->actor) < SCHED_LIGHT &&
-           by_light < SCHED_WINDOW / 10 * sched.cpus;
-}
-
-static void note_usage(const struct user_cpu *cpu, struct actor *actor, KnTime time)
-{
-    int64_t window = window_now();
-    actor->usage = used_lately(actor) + time;
-    actor->usage_window = window;
-    if (!cpu->light)
-        return;
-    if (sched.light_window != window)
-        sched.light_time = 0;
-    sched.light_window = window;
-    sched.light_time += time;
-}
-
 /* Has the thread on <cpu> to go because <best>, its equal, is light? In *ret_at: when, INT64_MAX
  * if not for that reason. */
 static bool gives_way(const struct user_cpu *cpu, const struct thread *thread,
@@ -111,17 +65,10 @@ static bool gives_way(const struct user_cpu *cpu, const struct thread *thread,
     if (!best->light || thread->sched.schedClass != K_SCHED_RR)
         return false;
     int64_t run = nucleus_time() - cpu->started;
-    if (used_lately(thread->actor) + run < SCHED_LIGHT)
+    if (light_used(thread->actor) + run < SCHED_LIGHT)
         return false;
     *ret_at = cpu->started + SCHED_LIGHT_PATIENCE;
     return run >= SCHED_LIGHT_PATIENCE;
-}
-
-static void run_queue_init(struct run_queue *queue)
-{
-    memset(queue, 0, sizeof *queue);
-    for (int priority = 0; priority < PRIORITIES; priority++)
-        list_init(&queue->lists[priority]);
 }
 
 void sched_init(int cpus)
@@ -130,6 +77,7 @@ void sched_init(int cpus)
     sched.cpus = cpus < CPUS_MAX ? cpus : CPUS_MAX;
     sched.event_cpu = -1;
     sched.deadline = INT64_MAX;
+    light_init(sched.cpus);
     run_queue_init(&sched.anywhere);
     for (int cpu = 0; cpu < sched.cpus; cpu++) {
         run_queue_init(&sched.bound[cpu]);
@@ -160,31 +108,16 @@ static void let_others_receive(struct thread *thread)
     ports_kick(thread->actor);
 }
 
-enum place { AT_TAIL, AT_HEAD, BEHIND_LIGHT };
-
-static void insert(struct list *list, struct thread *thread, enum place place)
-{
-    struct list *before = place == AT_TAIL ? list : list->next;
-    while (place == BEHIND_LIGHT && before != list &&
-           LIST_OWNER(before, struct thread, run_link)->light)
-        before = before->next;
-    list_insert_before(before, &thread->run_link);
-}
-
 static void enqueue(struct thread *thread, enum place place, bool light)
 {
     ASSERT(thread->state == THREAD_READY && list_is_empty(&thread->run_link));
-    struct run_queue *queue = queue_of(thread);
-    int priority = thread->sched.priority;
     sched.order++;
     thread->ready_order = place == AT_TAIL ? sched.order : -sched.order;
     thread->light = light;
     thread->queued_order = sched.order;
     thread->waker_cpu = sched.event_cpu;
     thread->queued_at = nucleus_time();
-    insert(&queue->lists[priority], thread, place);
-    queue->bitmap[priority / 64] |= 1ull << priority % 64;
-    queue->count++;
+    run_queue_insert(queue_of(thread), thread, place);
     sched.ready++;
 }
 
@@ -197,7 +130,7 @@ void sched_enqueue_woken(struct thread *thread)
 {
     if (thread == sched.awaited)
         return;
-    bool light = is_light(thread), goes_on = thread->answered && (thread->slice_left > 0 || thread->sched.schedClass == K_SCHED_FIFO);
+    bool light = light_is(thread), goes_on = thread->answered && (thread->slice_left > 0 || thread->sched.schedClass == K_SCHED_FIFO);
     thread->answered = false;
     thread->resumes = goes_on;
     enqueue(thread, light || goes_on ? BEHIND_LIGHT : AT_TAIL, light);
@@ -217,54 +150,13 @@ void sched_dequeue(struct thread *thread)
 {
     if (list_is_empty(&thread->run_link))
         return; /* it is stopped */
-    struct run_queue *queue = queue_of(thread);
-    int priority = thread->sched.priority;
-    list_remove(&thread->run_link);
-    if (list_is_empty(&queue->lists[priority]))
-        queue->bitmap[priority / 64] &= ~(1ull << priority % 64);
-    queue->count--;
+    run_queue_remove(queue_of(thread), thread);
     sched.ready--;
     if (sched.patient != thread)
         return;
     sched.patient = NULL; /* it does not come: it was stopped, or is dead */
     if (thread->has_more)
         let_others_receive(thread);
-}
-
-/* Where it would be if it had not been light: by order of time, as far as a short look goes. */
-static void demote(struct list *list, struct thread *thread)
-{
-    struct list *place = list;
-    thread->light = false;
-    thread->ready_order = thread->queued_order;
-    list_remove(&thread->run_link);
-    for (int looks = 0; looks < 64 && place->previous != list; looks++) {
-        struct thread *other = LIST_OWNER(place->previous, struct thread, run_link);
-        if (other->light || other->ready_order < thread->ready_order)
-            break;
-        place = place->previous;
-    }
-    list_insert_before(place, &thread->run_link);
-}
-
-/* Threads that were light when they were woken, and whose actors are not any more, lose their place
- * when their turn comes. */
-static struct thread *list_best(struct list *list)
-{
-    struct thread *first = LIST_OWNER(list->next, struct thread, run_link);
-    while (first->light && !is_light(first)) {
-        demote(list, first);
-        first = LIST_OWNER(list->next, struct thread, run_link);
-    }
-    return first;
-}
-
-static struct thread *queue_best(struct run_queue *queue)
-{
-    for (int word = 0; word < PRIORITIES / 64; word++)
-        if (queue->bitmap[word] != 0)
-            return list_best(&queue->lists[word * 64 + __builtin_ctzll(queue->bitmap[word])]);
-    return NULL;
 }
 
 static bool goes_before(const struct thread *a, const struct thread *b)
@@ -279,8 +171,8 @@ static struct thread *best_for(int cpu)
 {
     if (sched.ready == 0)
         return NULL;
-    struct thread *any = queue_best(&sched.anywhere);
-    struct thread *own = sched.bound[cpu].count == 0 ? NULL : queue_best(&sched.bound[cpu]);
+    struct thread *any = run_queue_best(&sched.anywhere);
+    struct thread *own = sched.bound[cpu].count == 0 ? NULL : run_queue_best(&sched.bound[cpu]);
     if (any == NULL || own == NULL)
         return any == NULL ? own : any;
     return goes_before(own, any) ? own : any;
@@ -292,7 +184,7 @@ void sched_account(struct thread *thread)
     if (cpu->payer != thread)
         return;
     int64_t now = nucleus_time();
-    note_usage(cpu, thread->actor, now - cpu->started);
+    light_note(thread->actor, now - cpu->started, cpu->light);
     thread->cpu_time += now - cpu->started;
     thread->slice_left -= now - cpu->started;
     cpu->started = now;
@@ -393,7 +285,7 @@ static void leave(struct user_cpu *cpu)
         return;
     int64_t now = nucleus_time();
     KnTime run = now - cpu->started;
-    note_usage(cpu, cpu->payer->actor, run);
+    light_note(cpu->payer->actor, run, cpu->light);
     cpu->payer->cpu_time += run;
     cpu->payer->slice_left -= run;
     note_run(thread, now - cpu->since);
@@ -509,26 +401,11 @@ bool sched_leave_to_patient(const struct actor *server)
     return is;
 }
 
-/* The first in the queue but for the patient one; *ret_level: of which priority. */
-static struct thread *first_but_patient(int *ret_level)
-{
-    for (int word = 0; word < PRIORITIES / 64; word++)
-        for (uint64_t left = sched.anywhere.bitmap[word]; left != 0; left &= left - 1) {
-            *ret_level = word * 64 + __builtin_ctzll(left);
-            struct list *list = &sched.anywhere.lists[*ret_level], *first = list->next;
-            if (first == &sched.patient->run_link)
-                first = first->next;
-            if (first != list)
-                return LIST_OWNER(first, struct thread, run_link);
-        }
-    return NULL;
-}
-
 /* Who goes before the patient server on <number>; NULL: nobody. */
 static struct thread *goes_before_patient(int number)
 {
     int level;
-    struct thread *first = first_but_patient(&level);
+    struct thread *first = run_queue_first_but(&sched.anywhere, sched.patient, &level);
     if (first == NULL || level != sched.patient_level || sched.bound[number].count > 0)
         return NULL;
     return first->resumes && first->run_average < SCHED_CALLER ? first : NULL;
@@ -545,7 +422,7 @@ void sched_await(struct thread *to)
 static void change_payer(struct user_cpu *cpu, struct thread *to)
 {
     int64_t now = nucleus_time();
-    note_usage(cpu, cpu->payer->actor, now - cpu->started);
+    light_note(cpu->payer->actor, now - cpu->started, cpu->light);
     cpu->payer->cpu_time += now - cpu->started;
     cpu->started = now;
     cpu->payer = to;
@@ -658,7 +535,7 @@ static bool may_spread(int number, struct thread *thread)
 
 static void feed_idle_cpus(void)
 {
-    struct thread *first = queue_best(&sched.anywhere);
+    struct thread *first = run_queue_best(&sched.anywhere);
     if (first != NULL && sched.cpu[first->cpu].running == NULL && may_spread(first->cpu, first))
         settle(first->cpu); /* where its memory is warm */
     for (int number = 0; number < sched.cpus && sched.ready > 0; number++) {
@@ -687,7 +564,7 @@ static int weakest_cpu(void)
 
 static void preempt_for_better(void)
 {
-    struct thread *best = queue_best(&sched.anywhere);
+    struct thread *best = run_queue_best(&sched.anywhere);
     int weakest = best == NULL ? -1 : weakest_cpu();
     if (best != NULL && is_patient(best))
         want_deadline(patience_ends());
@@ -696,7 +573,7 @@ static void preempt_for_better(void)
     for (int number = 0; number < sched.cpus; number++) {
         struct user_cpu *cpu = &sched.cpu[number];
         struct thread *own =
-            sched.bound[number].count == 0 ? NULL : queue_best(&sched.bound[number]);
+            sched.bound[number].count == 0 ? NULL : run_queue_best(&sched.bound[number]);
         if (own != NULL && cpu->running != NULL &&
             own->sched.priority < cpu->running->sched.priority)
             sched_recall(cpu->running);

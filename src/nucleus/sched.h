@@ -6,7 +6,7 @@
 
 #define SCHED_SLICE_DEFAULT 10000000 /* ns */
 #define SCHED_SLICE_LEAST   100000   /* shorter ones would be spent on switching */
-/* An actor that used less CPU time than SCHED_LIGHT in this window of time is light, see sched.c. */
+/* An actor that used less CPU time than SCHED_LIGHT in this window of time is light, see light.h. */
 #define SCHED_WINDOW 100000000
 #define SCHED_LIGHT 10000000
 #define SCHED_LIGHT_PATIENCE 1000000 /* what one that is not light may run before it gives way */
