@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <threads.h>
@@ -47,12 +47,12 @@ static struct {
     bool log_is_file;
     bool raw;
     struct termios saved;
-    int signals;
+    sigset_t signals; /* that end the site, or change its console */
     struct control *control;
     bool zygote_lost;
     struct disk_image *disks[1 + SITE_DISKS_MOST]; /* the root first; NULL: the devices have it */
     int serial[2]; /* the console, where --serial has it */
-} site = {.log_fd = STDERR_FILENO, .signals = -1, .serial = {-1, -1}};
+} site = {.log_fd = STDERR_FILENO, .serial = {-1, -1}};
 
 static int fail(const char *what, const char *why)
 {
@@ -113,39 +113,53 @@ static void zygote_lost(void)
     end_now(SITE_FAILED);
 }
 
-static void signals_ready(void *cookie, uint32_t events)
+static void signal_came(void *number)
 {
-    (void)cookie;
-    (void)events;
-    struct signalfd_siginfo signal;
-    while (read(site.signals, &signal, sizeof signal) == sizeof signal) {
-        if (signal.ssi_signo == SIGWINCH && site.options->display) {
-            continue; /* the window says how large the console is */
-        } else if (signal.ssi_signo == SIGWINCH) {
-            struct terminal_size size = terminal_size(STDIN_FILENO);
-            site_devices_resize(size.columns, size.rows);
-        } else {
-            end_orderly(128 + (int)signal.ssi_signo);
-        }
+    int signal = (int)(intptr_t)number;
+    if (signal != SIGWINCH) {
+        end_orderly(128 + signal);
+    } else if (!site.options->display) { /* otherwise the window says how large the console is */
+        struct terminal_size size = terminal_size(STDIN_FILENO);
+        site_devices_resize(size.columns, size.rows);
     }
-    hostarch_watch(site.signals, EPOLLIN, signals_ready, NULL);
 }
 
-/* Blocked in all threads and read from a descriptor by the Nucleus. Before any thread is made. */
-static bool signals_take(void)
+/* Blocked in all threads, and waited for by one of their own. A signalfd among the interrupt thread's descriptors would wake that thread for every signal of the process, and
+ * the Nucleus's thread gets some for each system call that a supervisor actor traps with. */
+static bool signals_block(void)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGWINCH);
+    sigemptyset(&site.signals);
+    sigaddset(&site.signals, SIGINT);
+    sigaddset(&site.signals, SIGTERM);
+    sigaddset(&site.signals, SIGHUP);
+    sigaddset(&site.signals, SIGWINCH);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* what is too large for the user's limit is an error where it is written */
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
-        return false;
-    site.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return site.signals >= 0;
+    return sigprocmask(SIG_BLOCK, &site.signals, NULL) == 0;
+}
+
+static int signals_await(void *unused)
+{
+    (void)unused;
+    prctl(PR_SET_NAME, "signals");
+    for (;;) {
+        int number = sigwaitinfo(&site.signals, NULL);
+        if (number > 0)
+            host_post(signal_came, (void *)(intptr_t)number);
+    }
+    return 0;
+}
+
+/* Signals that are not waited for are the main thread's. */
+static bool signals_take(void)
+{
+    thrd_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    int made = thrd_create(&thread, signals_await, NULL);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return made == thrd_success;
 }
 
 /* The control socket */
@@ -316,7 +330,8 @@ static int run(void)
     site_core_start(site.options->log_file);
     if (!tracing_start() || !devices_start() || !control_start())
         return SITE_FAILED;
-    hostarch_watch(site.signals, EPOLLIN, signals_ready, NULL);
+    if (!signals_take())
+        return fail("signals", "the host makes no thread for them");
     if (terminal_wanted()) {
         if (site.options->command == NULL && site.options->snapshot)
             fprintf(stderr, "chorus: changes to the disk are thrown away at the end (--root IMAGE keeps them); ^A x ends the site\r\n");
@@ -346,7 +361,7 @@ int site_run(const struct site_options *options)
         disks_close();
         return SITE_FAILED;
     }
-    if (!signals_take())
+    if (!signals_block())
         return fail("signals", strerror(errno));
     if (!site_net_prepare(&site.options->nets))
         return SITE_FAILED;

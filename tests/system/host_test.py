@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import Failure, Site, Skip, add_check, check, comm, descendants, expect, expect_match, main, switches
+from harness import TEST_IMAGE, Failure, Site, Skip, add_check, check, comm, descendants, expect, expect_match, main, switches
 
 # Prints a number every tenth of a second; what comes shows that the site goes on.
 TICKING = 'i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
@@ -141,6 +141,27 @@ def an_idle_site_never_wakes():
         woken = {task: after[task] - before.get(task, 0) for task in after
                  if after[task] != before.get(task, 0)}
         expect(woken, {}, 'wake-ups in 10 s')
+        site.finish(b'\n')
+
+
+def switches_of_thread(site, name):
+    for task in os.listdir(f'/proc/{site.process.pid}/task'):
+        folder = f'/proc/{site.process.pid}/task/{task}'
+        if open(f'{folder}/comm').read().strip() == name:
+            return int(re.search(r'^voluntary_ctxt_switches:\t(\d+)', open(f'{folder}/status').read(), re.MULTILINE)[1])
+    raise Failure(f'there is no thread {name}')
+
+
+@check
+def what_signals_the_nucleus_does_not_wake_the_interrupt_thread():
+    """The Nucleus's thread gets a signal for each tick and each system call of a supervisor actor."""
+    load = 'traffic serve 127.0.0.1 80 & read x; traffic connect 127.0.0.1 80 200; read x; kill $!'
+    with Site('sh', '-c', load, options=['--root', TEST_IMAGE, '--snapshot', '--net', 'none']) as site:
+        expect(site.line(), b'listens\n')
+        before = switches_of_thread(site, 'interrupts')
+        site.process.stdin.write(b'\n')
+        expect_match('connect', site.line())
+        expect(switches_of_thread(site, 'interrupts') - before < 50, True, 'few wake-ups for a thousand connections')
         site.finish(b'\n')
 
 
