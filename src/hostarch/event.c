@@ -1,8 +1,9 @@
 /* event.c: where the Nucleus waits: it polls the mail, and sleeps when polling does not pay.
  *
  * Polling needs a CPU of its own: it is done only while a user CPU is idle whose host CPU can be spent on it, and only while traps come in quick succession
- * (sleeps that turn out short). Otherwise the Nucleus sleeps in futex_waitv on the words of the stubs that run, on the reports that are due, and on one private
- * word for all other events; and it sleeps bound to the CPUs of those stubs, since a wake on the waker's own CPU costs a tenth of one across CPUs.
+ * (sleeps that turn out short). While nothing runs it gives way at each look: who else wants the CPU may be the one that it waits for. Otherwise the Nucleus sleeps
+ * in futex_waitv on the words of the stubs that run, on the reports that are due, and on one private word for all other events; and it sleeps bound to the CPUs of
+ * those stubs, since a wake on the waker's own CPU costs a tenth of one across CPUs.
  *
  * The interrupt thread sits in epoll_wait on every descriptor and posts what it sees.
  */
@@ -27,6 +28,8 @@
 #define AUDIT_PERIOD 5000000
 #define POLLS_PER_LOOK 32
 #define MAIL_IN_A_ROW 16 /* then all else has its turn */
+#define GIVEN_MOST 500000       /* ns that others keep the Nucleus's CPU when it gives way */
+#define CROWDED_PERIOD 100000000 /* ns in which it does not try that again */
 
 struct hostarch_counts counts;
 
@@ -61,6 +64,7 @@ static struct {
     int bound;        /* host CPU that the Nucleus is bound to, -1: all */
     unsigned shorts;  /* short sleeps in a row */
     int64_t audit_at;
+    int64_t crowded_until; /* somebody computes where the Nucleus would look while nothing runs */
     bool audited_idle;
 } self = {.bound = -1};
 
@@ -498,6 +502,16 @@ static bool anything_running(void)
     return running_count(&unused) > 0 || !list_is_empty(&machine.lost);
 }
 
+/* The Nucleus looks while nothing of its own runs: who else wants this CPU may be the one that it waits for, a hub or another site. Somebody who keeps it computes: then a
+ * sleep is better, since a wake takes the CPU from him. */
+static void give_way(int64_t now)
+{
+    sched_yield();
+    int64_t back = host_time();
+    if (back - now > GIVEN_MOST)
+        self.crowded_until = back + CROWDED_PERIOD;
+}
+
 void host_wait(struct host_event *event, int64_t deadline)
 {
     if (to_free != NULL) {
@@ -537,10 +551,12 @@ void host_wait(struct host_event *event, int64_t deadline)
             continue; /* it was only the tick */
         if (began == 0)
             began = now;
-        if (own >= 0 && now - began < NUCLEUS_SPIN_NS) {
+        if (own >= 0 && now - began < NUCLEUS_SPIN_NS && (busy || now >= self.crowded_until)) {
             bind_to(own);
             tell_stubs(0);
             counts.spins++;
+            if (!busy)
+                give_way(now);
             continue;
         }
         if (own >= 0)
