@@ -466,7 +466,23 @@ static unsigned caches_of_system(struct om *om, uint32_t number, unsigned *bucke
     return count;
 }
 
-/* What is left, since somebody has it mapped or open, makes the system busy. */
+/* Will nothing ever be written to it again? */
+static bool is_lost(struct om *om, uint32_t number)
+{
+    pthread_rwlock_rdlock(&om->lock);
+    struct fs *fs = om->systems[number];
+    bool lost = false;
+
+    if (fs != NULL) {
+        pthread_mutex_lock(&fs->lock);
+        lost = fs->operations->begin(fs) == -EROFS;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    pthread_rwlock_unlock(&om->lock);
+    return lost;
+}
+
+/* What is left, since somebody has it mapped or open, or since it could not be written now, makes the system busy. */
 int om_segments_drop(struct om *om, uint32_t number)
 {
     struct om_segment found[64];
@@ -481,7 +497,7 @@ int om_segments_drop(struct om *om, uint32_t number)
 
             if (first == 0)
                 first = error;
-            if (error != 0 || !om->world->drop(om->world, &found[i].lc))
+            if ((error != 0 && !is_lost(om, number)) || !om->world->drop(om->world, &found[i].lc))
                 continue;
             pthread_rwlock_rdlock(&om->lock);
             cache_forget(om, found[i].key, &found[i].lc);

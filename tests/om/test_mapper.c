@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "ext4.h"
 #include "image.h"
 #include "om.h"
 
@@ -16,7 +17,7 @@ static uint64_t truncated_to;
 static int truncations, zeroed, recalled, dropped, flushed;
 static bool cache_is_used;
 static void (*on_recall)(void);
-static int recall_error;
+static int recall_error, flush_error;
 
 static int truncate_cache(struct om_world *world, const KnCap *lc, uint64_t size)
 {
@@ -52,7 +53,7 @@ static int flush_cache(struct om_world *world, const KnCap *lc)
 {
     (void)world, (void)lc;
     flushed++;
-    return 0;
+    return flush_error;
 }
 
 static struct om_world world = { .truncate = truncate_cache, .zero = zero_cache,
@@ -240,6 +241,20 @@ Test(mapper, a_file_without_a_name_goes_when_only_an_idle_cache_holds_it)
     cr_assert_eq(dropped, 1);
     cr_assert_eq(file_getattr(key), -ESTALE);
     cr_assert_eq(ask(K_MP_PUSHOUT, key, 0, 4096, 4096, 0, 0), K_OK, "nobody misses it");
+}
+
+Test(mapper, pages_that_can_never_be_written_do_not_keep_a_file_system)
+{
+    uint64_t key = file_new("f");
+
+    cr_assert_eq(ask(K_MP_GETACCESS, key, 0, 0, 0, 0, 0), K_OK);
+    cr_assert_eq(file_close(key), 0);
+    flush_error = -EIO;
+    cr_assert_eq(om_segments_drop(&om, 1), -EIO);
+    cr_assert_eq(dropped, 0, "the disk may be well again");
+    journal_abort(&ext4_of(om.systems[1])->journal, "as told by the test");
+    cr_assert_eq(om_segments_drop(&om, 1), -EIO);
+    cr_assert_eq(dropped, 1);
 }
 
 Test(mapper, a_cached_file_that_is_removed_goes_at_once)

@@ -46,6 +46,8 @@ struct cache {
     unsigned careful;   /* so many more pulls ask for one page alone: one of several failed */
     uint32_t streak;                  /* pages read in sequence */
     int64_t dirty_since, lost_since;  /* 0: not dirty; 0: the mapper is there */
+    uint64_t failed_at;               /* which of all push-outs that failed was its last one, 0: none; */
+    int failure;                      /* and how */
     struct reservation *reservation;
     uint32_t transfer_pages;          /* in one transfer, at most */
     bool direct;                      /* data goes between the pages and devices */
@@ -146,6 +148,7 @@ void transfers_forget(struct cache *cache);
 /* Pushes that wait for reports go on. */
 void transfers_reported(void);
 size_t transfers_pushing(void);
+uint64_t transfers_failed(void); /* push-outs, ever */
 
 /* --- device_pages.c --- */
 /* Devices see the transfer's pages, at device_address, until transfer_hide. */
@@ -158,7 +161,7 @@ void writeback_behind(struct cache *cache, page_t page);
 void writeback_init(void);
 /* A page became dirty. */
 void writeback_wanted(void);
-/* Write back the dirty pages of [from, to) and wait: *progress 0 at the beginning, kept over restarts. */
-int cache_flush(struct cache *cache, page_t from, page_t to, struct thread *thread, uint64_t *progress);
+/* Write back the dirty pages of [from, to) and wait. Fails if a push-out of the cache fails meanwhile. */
+int cache_flush(struct cache *cache, page_t from, page_t to, struct thread *thread, uint64_t progress[2] /* 0 at the beginning, kept over restarts */);
 
 #endif

@@ -104,7 +104,7 @@ static bool flags_are_good(unsigned flags)
     return flags == K_COPYBACK || flags == K_DOWNGRADE || flags == K_INVALIDATE || flags == K_DROP;
 }
 
-/* progress[0]: rights were taken; [1]: how far the writing back got; [2]: how far the dropping; [3]: the writing back is done. */
+/* progress[0]: rights were taken; [1] and [2]: the flush; [3]: it is done; [4]: how far the dropping got. */
 int64_t call_lcFlush(struct thread *thread)
 {
     struct cache *cache;
@@ -129,7 +129,7 @@ int64_t call_lcFlush(struct thread *thread)
         progress[3] = 1;
     }
     if (flags == K_INVALIDATE || flags == K_DROP)
-        status = pages_drop(cache, from, to, thread, &progress[2]);
+        status = pages_drop(cache, from, to, thread, &progress[4]);
     if (status == K_OK)
         cache_release(cache);
     return status;

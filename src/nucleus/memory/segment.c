@@ -227,7 +227,7 @@ int64_t call_sgFlush(struct thread *thread)
     return cache_flush(cache, PAGE_OF(offset), to, thread, &thread->call.progress[1]);
 }
 
-/* progress[0]: the number of the cache that is being written back; [1]: how far; [2]: the first error. */
+/* progress[0]: the number of the cache that is being written back; [1] and [2]: the flush of that; [3]: the first error. */
 int64_t call_sgSyncAll(struct thread *thread)
 {
     KnUniqueId port;
@@ -238,19 +238,19 @@ int64_t call_sgSyncAll(struct thread *thread)
     struct cache *cache;
     while ((cache = cache_next(progress[0])) != NULL) {
         if (cache->number != progress[0])
-            progress[1] = 0;
+            progress[1] = progress[2] = 0;
         progress[0] = cache->number;
         if (uiEqual(&cache->segment.ui, &port) && cache->state == CACHE_OPEN) {
             status = cache_flush(cache, 0, cache_end(cache), thread, &progress[1]);
             if (status == K_BLOCKED || status == K_EABORT)
                 return status;
-            if (status != K_OK && progress[2] == 0)
-                progress[2] = (uint64_t)(int64_t)status;
+            if (status != K_OK && progress[3] == 0)
+                progress[3] = (uint64_t)(int64_t)status;
         }
         progress[0]++;
-        progress[1] = 0;
+        progress[1] = progress[2] = 0;
     }
-    return (int64_t)progress[2];
+    return (int64_t)progress[3];
 }
 
 static KnSgStat stat_of(const struct cache *cache)

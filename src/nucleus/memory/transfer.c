@@ -23,8 +23,10 @@ _Static_assert(sizeof(union annex) == K_CMSGANNEXSIZE, "mappers' requests fit an
 
 static struct list awaiting; /* pushes that wait for reports */
 static size_t pushing;
+static uint64_t pushes_failed; /* ever */
 
 size_t transfers_pushing(void) { return pushing; }
+uint64_t transfers_failed(void) { return pushes_failed; }
 
 static struct transfer *transfer_new(struct cache *cache, enum transfer_kind kind, page_t from, uint32_t count)
 {
@@ -322,9 +324,13 @@ static void push_settle(struct transfer *transfer, int status)
         if (status != K_OK)
             cache_page_dirty(cache, frame);
     }
-    if (status == K_OK)
+    if (status == K_OK) {
         cache->lost_since = 0;
-    else if (cache->lost_since == 0)
+        return;
+    }
+    cache->failed_at = ++pushes_failed;
+    cache->failure = status;
+    if (cache->lost_since == 0)
         cache->lost_since = host_time();
 }
 

@@ -61,20 +61,30 @@ static bool pushes_in(struct cache *cache, page_t from, page_t to)
     return false;
 }
 
-/* Pages before from + *progress have been sent by this flush. */
-int cache_flush(struct cache *cache, page_t from, page_t to, struct thread *thread, uint64_t *progress)
+/* What has failed since this flush began. The status that the thread woke with tells of one push-out only: others may end before it runs. */
+static int flush_failure(const struct cache *cache, struct thread *thread, uint64_t began)
 {
-    int status = thread->call.restarted && thread->call.woken < 0 && thread->call.woken != K_ETIMEOUT ? thread->call.woken : K_OK;
+    int woken = thread->call.restarted ? thread->call.woken : K_OK;
+    if (woken < 0 && woken != K_ETIMEOUT)
+        thread->call.woken = K_OK; /* the next wait is a new one */
+    return woken == K_EABORT ? woken : cache->failed_at > began ? cache->failure : K_OK;
+}
+
+enum { SENT, BEGAN }; /* places in the progress: pages from the beginning; how many push-outs had failed when it began, and one */
+
+int cache_flush(struct cache *cache, page_t from, page_t to, struct thread *thread, uint64_t progress[2])
+{
+    if (progress[BEGAN] == 0)
+        progress[BEGAN] = transfers_failed() + 1;
+    int status = flush_failure(cache, thread, progress[BEGAN] - 1);
+    if (status != K_OK)
+        return status;
     if (to > cache_end(cache))
         to = cache_end(cache);
-    if (status != K_OK) {
-        thread->call.woken = K_OK;
-        return status;
-    }
-    page_t at = from + *progress;
+    page_t at = from + progress[SENT];
     if (at < to)
         at = push_range(cache, at, to, &status);
-    *progress = at - from;
+    progress[SENT] = at - from;
     if (status != K_OK)
         return status;
     if (at < to && !pushes_in(cache, from, to))

@@ -78,6 +78,11 @@ static void device_moves(struct file *file, const KnMpRequest *request, uint64_t
     }
 }
 
+static bool has_bad(const struct file *file, const KnMpRequest *request)
+{
+    return file->bad != 0 && PAGES(file->bad) >= request->offset && PAGES(file->bad) < request->offset + request->size;
+}
+
 static void pull_pages(struct file *file, const KnMpRequest *request, KnMpReply *reply)
 {
     page_t first = request->offset / PAGE_SIZE, end = first + request->size / PAGE_SIZE;
@@ -85,7 +90,7 @@ static void pull_pages(struct file *file, const KnMpRequest *request, KnMpReply 
     file->pulls++;
     file->pulled += end - first;
     file->pages = request->pages;
-    reply->diag = file->bad >= first && file->bad < end && file->bad != 0 ? K_EIO : file->error;
+    reply->diag = has_bad(file, request) ? K_EIO : file->error;
     if (reply->diag != K_OK || request->offset >= file->size)
         return;
     reply->size = file->size - request->offset < request->size ? file->size - request->offset : request->size;
@@ -98,7 +103,7 @@ static void push_pages(struct file *file, const KnMpRequest *request, KnMpReply 
     file->pushes++;
     file->pushed += request->size / PAGE_SIZE;
     file->pages = request->pages;
-    if ((reply->diag = file->error) != K_OK)
+    if ((reply->diag = has_bad(file, request) ? K_EIO : file->error) != K_OK)
         return;
     room_for(file, request->offset + request->size);
     device_moves(file, request, 0, request->size, false);
@@ -123,7 +128,7 @@ static void push(struct file *file, const KnMpRequest *request, KnMpReply *reply
     cr_assert_eq(call->body_size, request->size);
     file->pushes++;
     file->pushed += request->size / PAGE_SIZE;
-    if ((reply->diag = file->error) != K_OK)
+    if ((reply->diag = has_bad(file, request) ? K_EIO : file->error) != K_OK)
         return;
     room_for(file, request->offset + request->size);
     call->fill(call->cookie, file->bytes + request->offset, request->size);

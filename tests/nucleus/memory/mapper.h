@@ -17,7 +17,7 @@ struct file {
     bool direct;     /* its data goes between pages and devices, which the test plays as well */
     bool idle;       /* and the device does nothing, whatever the mapper says */
     uint64_t skip;   /* a device's first byte of each request: what is before it is not given */
-    uint64_t bad;    /* no page of that number can be read, if it is not 0 */
+    uint64_t bad;    /* no page of that number can be read or written, if it is not 0 */
     uint64_t pages;  /* of the last request: where devices find them */
     KnCap lc;       /* as the last request said */
 };

@@ -391,6 +391,23 @@ Test(segment, a_mapper_that_fails_fails_the_fault)
     file->error = K_OK;
 }
 
+Test(segment, a_flush_is_told_when_any_of_its_push_outs_fails)
+{
+    struct actor *actor = reader_new();
+    for (page_t bad = 1; bad < 64; bad += 9) {
+        struct file *file = file_new(PAGES(64)), *other = file_new(PAGES(64));
+        cr_assert_eq(write_file(actor, file, 0, BUFFER, PAGES(64)), PAGES(64));
+        cr_assert_eq(write_file(actor, other, 0, BUFFER, PAGES(64)), PAGES(64));
+        file->bad = bad;
+        cr_expect_eq(flush(actor, file), K_EMAPPER, "page %lu cannot be written", bad);
+        cr_expect_eq(flush(actor, file), K_EMAPPER, "it still cannot");
+        cr_expect_eq(flush(actor, other), K_OK, "the failure of another file is not its own");
+        file->bad = 0;
+        cr_expect_eq(flush(actor, file), K_OK);
+        cr_expect(memcmp(file->bytes, other->bytes, PAGES(64)) == 0);
+    }
+}
+
 Test(segment, old_dirty_pages_go_home_by_themselves)
 {
     struct actor *actor = reader_new();
