@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The console on a pseudo-terminal or a socket: --serial."""
 import contextlib
+import hashlib
 import os
 import re
 import select
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from harness import CHORUS, LIVE, TIMEOUT, Failure, await_no_children, check, chorus, end_at_once, expect, expect_match, main, scratch
+from harness import BUSYBOX, CHORUS, LIVE, TIMEOUT, Failure, Site, await_no_children, check, chorus, end_at_once, expect, expect_match, main, scratch
 
 
 @contextlib.contextmanager
@@ -96,6 +97,63 @@ def a_command_has_its_own_streams_and_the_console_beside_them():
         expect(site.stdout.read(), b'to the host\nfrom the console\n')
         end(site, 0)
         os.close(terminal)
+
+
+# A peer that does not read
+
+FLOOD = 'yes | dd of=/dev/console bs=10000 count=100 iflag=fullblock 2>/dev/null && echo written & echo up; while read line; do md5sum </bin/busybox; echo "$line"; done'
+
+
+@contextlib.contextmanager
+def blocked(name, where):
+    """A site with a program that writes a million bytes to a console whose other end is open and read by nobody, and a shell beside it; the other end."""
+    with Site('sh', '-c', FLOOD, options=['--name', name, '--serial', where]) as site:
+        line = site.process.stderr.readline().decode()
+        if where == 'pty':
+            terminal = os.open(line.split()[-1], os.O_RDWR | os.O_NOCTTY)
+        else:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(where)
+                terminal = connection.detach()
+        try:
+            expect(site.line(), b'up\n')
+            time.sleep(0.2)  # the flood has come as far as it can
+            yield site, terminal
+        finally:
+            os.close(terminal)
+
+
+@check
+def a_peer_that_does_not_read_holds_up_who_writes_to_it_and_nobody_else():
+    sum = hashlib.md5(open(BUSYBOX, 'rb').read()).hexdigest().encode() + b'  -\n'
+    for where in 'pty', scratch('.socket'):
+        with blocked('slow', where) as (site, terminal):
+            for word in b'one\n', b'two\n':
+                site.process.stdin.write(word)
+                expect((site.line(), site.line()), (sum, word), 'a sum and a word')
+            expect(len(chorus('ps', '--name', 'slow').good()) > 100, True, 'a list of actors')
+            found = b''
+            while len(found) < 1500000:  # each line of yes has a return here
+                expect(bool(select.select([terminal], [], [], TIMEOUT)[0]), True, 'there are more')
+                found += os.read(terminal, 65536)
+            expect(found == b'y\r\n' * 500000, True, 'all of it, once')
+            expect(site.line(), b'written\n')
+
+
+@check
+def a_site_ends_although_its_peer_does_not_read_or_has_gone():
+    path = scratch('.socket')
+    for goes in False, True:
+        with blocked('gone', path) as (site, terminal):
+            if goes:
+                nowhere = os.open('/dev/null', os.O_RDONLY | os.O_CLOEXEC)
+                os.dup2(nowhere, terminal)  # the connection is closed
+                os.close(nowhere)
+                site.process.stdin.write(b'alone\n')
+                site.line()
+                expect(site.line(), b'alone\n')
+            chorus('stop', '--name', 'gone').good()
+            expect(site.finish().status, 0, 'the status')
 
 
 main()

@@ -57,22 +57,43 @@ def the_framebuffer_is_shown_while_it_is_open():
         wait_until(lambda: x.has_colour(*DARK, least=10000) and not x.has_colour(0xaa, 0xaa, 0xaa), 'the console in the window')
 
 
-@check
-def a_window_that_is_killed_leaves_the_site_and_another_can_be_opened():
-    with XServer() as x, Shown(x, 'killed', 'sh', '-c', 'echo first >/dev/console; read x; echo "$x"; cat') as site:
-        for pid in windows():
-            os.kill(pid, signal.SIGKILL)
+def gone_and_opened_again(x, name, close):
+    """A window goes by what <close> does to it; the site goes on, and gets another one."""
+    with Shown(x, name, 'sh', '-c', 'echo first >/dev/console; read x; echo "$x"; cat') as site:
+        close()
         wait_until(lambda: not x.has_colour(*DARK), 'the end of the window')
+        wait_until(lambda: not windows(), 'the end of its process')
         site.process.stdin.write(b'still here\n')
         expect(site.line(), b'still here\n')
-        chorus('screenshot', scratch('.png'), '--name', 'killed').good()
+        chorus('screenshot', scratch('.png'), '--name', name).good()
         LIVE.difference_update(site.windows)
-        window = subprocess.Popen([CHORUS, 'display', '--name', 'killed'], env=x.environment, preexec_fn=restore_signals)
+        window = subprocess.Popen([CHORUS, 'display', '--name', name], env=x.environment, preexec_fn=restore_signals)
         LIVE.add(window.pid)
         wait_until(lambda: x.has_colour(*DARK, least=10000), 'another window')
-        chorus('stop', '--name', 'killed').good()
+        chorus('stop', '--name', name).good()
         expect(window.wait(10), 0, 'the exit status of the window when the site ends')
         LIVE.discard(window.pid)
+
+
+@check
+def a_window_that_is_killed_leaves_the_site_and_another_can_be_opened():
+    with XServer() as x:
+        gone_and_opened_again(x, 'killed', lambda: [os.kill(pid, signal.SIGKILL) for pid in windows()])
+
+
+@check
+def so_does_one_that_is_closed_by_its_button():
+    with XServer() as x:
+        gone_and_opened_again(x, 'closed', x.press_close)
+
+
+@check
+def a_live_picture_that_is_closed_by_its_button_leaves_the_site():
+    with XServer(1280, 800) as x, Shown(x, 'look', 'cat', display='--show', colour=PAPER) as site:
+        x.press_close()
+        wait_until(lambda: not windows(), 'the end of the window')
+        site.process.stdin.write(b'on\n')
+        expect(site.line(), b'on\n')
 
 
 @check

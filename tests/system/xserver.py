@@ -60,6 +60,27 @@ class XServer:
             return False  # it has only just started
         return sum(row.count(bytes((blue, green, red))) for row in self.screen()[2][rows]) >= least
 
+    def press_close(self):
+        """What a window manager does when somebody clicks on the button that closes a window: for each window that understands it."""
+        try:
+            x11 = ctypes.CDLL('libX11.so.6')
+        except OSError as error:
+            raise Skip(f'no window can be closed: {error}')
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        x11.XInternAtom.restype = x11.XDefaultRootWindow.restype = ctypes.c_ulong
+        display = ctypes.c_void_p(x11.XOpenDisplay(self.name.encode()))
+        protocols, delete = (ctypes.c_ulong(x11.XInternAtom(display, name, 0)) for name in (b'WM_PROTOCOLS', b'WM_DELETE_WINDOW'))
+        root, parent, count, found = ctypes.c_ulong(), ctypes.c_ulong(), ctypes.c_uint(), ctypes.POINTER(ctypes.c_ulong)()
+        x11.XQueryTree(display, ctypes.c_ulong(x11.XDefaultRootWindow(display)), ctypes.byref(root), ctypes.byref(parent), ctypes.byref(found), ctypes.byref(count))
+        for i in range(count.value):
+            known, number = ctypes.POINTER(ctypes.c_ulong)(), ctypes.c_int()
+            if not x11.XGetWMProtocols(display, ctypes.c_ulong(found[i]), ctypes.byref(known), ctypes.byref(number)) or delete.value not in known[:number.value]:
+                continue
+            event = ClientMessage(type=33, window=found[i], message_type=protocols.value, format=32)
+            event.data[0] = delete.value
+            x11.XSendEvent(display, ctypes.c_ulong(found[i]), 0, ctypes.c_long(0), ctypes.byref(event))
+        x11.XCloseDisplay(display)
+
     def type(self, *names):
         """Press and release keys, by their X names: 'a', 'space', 'Return'."""
         try:
@@ -74,6 +95,12 @@ class XServer:
             for down in (1, 0):
                 xtest.XTestFakeKeyEvent(ctypes.c_void_p(display), code, down, ctypes.c_ulong(0))
         x11.XCloseDisplay(ctypes.c_void_p(display))
+
+
+class ClientMessage(ctypes.Structure):
+    """XClientMessageEvent, as large as any event."""
+    _fields_ = [('type', ctypes.c_int), ('serial', ctypes.c_ulong), ('send_event', ctypes.c_int), ('display', ctypes.c_void_p), ('window', ctypes.c_ulong),
+                ('message_type', ctypes.c_ulong), ('format', ctypes.c_int), ('data', ctypes.c_long * 5), ('rest', ctypes.c_long * 12)]
 
 
 def windows():
