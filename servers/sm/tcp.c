@@ -330,7 +330,7 @@ static int send_tcp(struct sock *sock, struct sm_call *call)
         error = tcp_write(sock->tcp, call->body + done, (u16_t)piece, (u8_t)(TCP_WRITE_FLAG_COPY | (last ? 0 : TCP_WRITE_FLAG_MORE)));
         done += error == ERR_OK ? piece : 0;
     }
-    if (done > 0 && !more)
+    if (!more || done < call->size) /* who has more to say and no room for it waits until something was sent */
         tcp_output(sock->tcp);
     call->reply->length = done;
     return done == 0 && call->size > 0 ? -EAGAIN : 0;
