@@ -2,10 +2,14 @@
  *
  * Frames that are made while a batch is under way fill the next ones; when all are full they are refused, and TCP sends them when there is
  * room again. Nothing is asked of a driver before a program uses the network.
+ *
+ * What the driver offers to do with frames (offload.c) is asked of each driver that comes, when its state tells that it is another one. A batch that was made for one that did more is
+ * refused by the next one: that is asked, too, and what it does not do with the batch is done here.
  */
 
 #include "ether.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,13 +23,16 @@
 
 #include "interface.h"
 #include "lock.h"
+#include "offload.h"
 
 #define BATCHES 16
 #define PATIENCE_FIRST 1000000000ll /* ns for a driver to be there when the network is first used */
 #define PATIENCE 60000000000ll      /* and to be there again */
+#define FEATURES (ETHER_SEND_CHECKSUM | ETHER_SEND_TCP4 | ETHER_SEND_TCP6 | ETHER_RECEIVE_CHECKSUM | ETHER_RECEIVE_TCP4 | ETHER_RECEIVE_TCP6)
 
 struct batch {
     uint32_t size, count;
+    uint32_t last; /* where the last frame is */
     _Alignas(8) uint8_t body[ETHER_BODY_MAX];
 };
 
@@ -45,11 +52,17 @@ static pthread_mutex_t queues = PTHREAD_MUTEX_INITIALIZER; /* of all lines; take
 
 /* ---- sending ---- */
 
+/* The one that is being filled; NULL: none is. */
+static struct batch *batch_open(struct line *line)
+{
+    bool is_open = line->filled > (line->under_way ? 1 : 0);
+    return is_open ? &line->batches[(line->first + line->filled - 1) % BATCHES] : NULL;
+}
+
 static struct batch *batch_with_room(struct line *line, uint32_t space)
 {
-    struct batch *last = line->filled > 0 ? &line->batches[(line->first + line->filled - 1) % BATCHES] : NULL;
-    bool is_open = last != NULL && !(line->filled == 1 && line->under_way);
-    if (is_open && ETHER_BODY_MAX - last->size >= space && last->count < ETHER_BATCH_MAX)
+    struct batch *last = batch_open(line);
+    if (last != NULL && ETHER_BODY_MAX - last->size >= space && last->count < ETHER_BATCH_MAX)
         return last;
     if (line->filled == BATCHES)
         return NULL;
@@ -59,11 +72,11 @@ static struct batch *batch_with_room(struct line *line, uint32_t space)
 }
 
 /* With both locks: the core's, and until ether_flush the frame is being written. */
-static uint8_t *frame_room(unsigned number, size_t length)
+static struct ether_frame *frame_room(unsigned number, size_t length)
 {
     struct line *line = lines[number];
     uint32_t space = ether_frame_space((uint32_t)length);
-    uint8_t *room = NULL;
+    struct ether_frame *room = NULL;
     if (length > ETHER_FRAME_MAX)
         return NULL;
     pthread_mutex_lock(&queues);
@@ -71,14 +84,29 @@ static uint8_t *frame_room(unsigned number, size_t length)
     if (batch == NULL) {
         line->refused = true;
     } else {
-        struct ether_frame frame = { .length = (uint32_t)length };
-        memcpy(batch->body + batch->size, &frame, sizeof frame);
-        room = batch->body + batch->size + sizeof frame;
+        room = (struct ether_frame *)(void *)(batch->body + batch->size);
+        *room = (struct ether_frame){ .length = (uint32_t)length };
+        batch->last = batch->size;
         batch->size += space;
         batch->count++;
     }
     pthread_mutex_unlock(&queues);
     return room;
+}
+
+static bool frame_grow(unsigned number, size_t more)
+{
+    struct line *line = lines[number];
+    pthread_mutex_lock(&queues);
+    struct batch *batch = batch_open(line);
+    struct ether_frame *last = batch == NULL ? NULL : (struct ether_frame *)(void *)(batch->body + batch->last);
+    bool fits = last != NULL && more <= ETHER_FRAME_MAX - last->length && batch->last + ether_frame_space(last->length + (uint32_t)more) <= ETHER_BODY_MAX;
+    if (fits) {
+        last->length += (uint32_t)more;
+        batch->size = batch->last + ether_frame_space(last->length);
+    }
+    pthread_mutex_unlock(&queues);
+    return fits;
 }
 
 void ether_flush(void)
@@ -108,12 +136,37 @@ static struct batch *next_batch(struct line *line)
     return &line->batches[line->first];
 }
 
+/* False: the driver does not take such frames. */
+static bool send_frames(struct line *line, const void *frames, uint32_t size, uint32_t count)
+{
+    struct ether_request request = { .operation = ETHER_SEND, .flags = ETHER_WAIT, .count = count };
+    struct ether_reply reply;
+    struct client_data data = { .out = frames, .out_size = size };
+    return client_call_patiently(&line->driver, &request, sizeof request, &reply, sizeof reply, &data, PATIENCE) < 0 || reply.status != -EINVAL;
+}
+
+/* Frame by frame as it is on a wire. */
+static void send_cut(struct line *line, const struct batch *batch)
+{
+    struct ether_frame *one = calloc(1, sizeof *one + ETHER_FRAME_MAX);
+    for (uint32_t at = 0, i = 0; one != NULL && i < batch->count; i++) {
+        const struct ether_frame *frame = (const struct ether_frame *)(const void *)(batch->body + at);
+        for (unsigned piece = 0; (one->length = offload_cut(frame, piece, (uint8_t *)(one + 1))) > 0; piece++)
+            send_frames(line, one, (uint32_t)sizeof *one + one->length, 1);
+        at += ether_frame_space(frame->length);
+    }
+    free(one);
+}
+
+static void agree_again(struct line *line);
+
 static void send_batch(struct line *line, const struct batch *batch)
 {
-    struct ether_request request = { .operation = ETHER_SEND, .flags = ETHER_WAIT, .count = batch->count };
-    struct ether_reply reply;
-    struct client_data data = { .out = batch->body, .out_size = batch->size };
-    client_call_patiently(&line->driver, &request, sizeof request, &reply, sizeof reply, &data, PATIENCE);
+    if (send_frames(line, batch->body, batch->size, batch->count))
+        return;
+    agree_again(line);
+    if (!send_frames(line, batch->body, batch->size, batch->count))
+        send_cut(line, batch);
 }
 
 static void *send_all(void *argument)
@@ -137,6 +190,45 @@ static void *send_all(void *argument)
     return NULL;
 }
 
+/* ---- what the driver does ---- */
+
+static bool ask_info(struct line *line, struct ether_info *info, KnTime patience)
+{
+    struct ether_request request = { .operation = ETHER_INFO };
+    struct ether_reply reply;
+    struct client_data data = { .in = info, .in_size = sizeof *info };
+    memset(info, 0, sizeof *info);
+    int size = client_call_patiently(&line->driver, &request, sizeof request, &reply, sizeof reply, &data, patience);
+    return size >= (int)sizeof *info && reply.status == 0;
+}
+
+/* Have the driver do all that it can. Returns what that is. */
+static uint32_t agree(struct line *line, const struct ether_info *info)
+{
+    uint32_t wanted = info->features & FEATURES;
+    struct ether_reply reply = { .status = -EINVAL };
+    if (!(wanted & ETHER_SEND_CHECKSUM))
+        wanted &= ~(ETHER_SEND_TCP4 | ETHER_SEND_TCP6);
+    if (!(wanted & ETHER_RECEIVE_CHECKSUM))
+        wanted &= ~(ETHER_RECEIVE_TCP4 | ETHER_RECEIVE_TCP6);
+    if (wanted == info->features_set)
+        return wanted;
+    struct ether_request request = { .operation = ETHER_SET, .flags = info->receive_flags, .features = wanted };
+    memcpy(request.address, info->address, sizeof request.address);
+    int size = client_call_patiently(&line->driver, &request, sizeof request, &reply, sizeof reply, NULL, PATIENCE);
+    return size < 0 || reply.status != 0 ? 0 : request.features;
+}
+
+/* It is another driver, perhaps. */
+static void agree_again(struct line *line)
+{
+    struct ether_info info;
+    uint32_t agreed = ask_info(line, &info, PATIENCE) ? agree(line, &info) : 0;
+    sm_lock();
+    interface_set_offloads(line->interface, agreed);
+    sm_unlock();
+}
+
 /* ---- receiving ---- */
 
 static void take_frames(struct line *line, uint32_t count, size_t size)
@@ -146,7 +238,7 @@ static void take_frames(struct line *line, uint32_t count, size_t size)
         memcpy(&frame, line->received + at, sizeof frame);
         if (frame.length > size - at - sizeof frame)
             return;
-        interface_receive(line->interface, line->received + at + sizeof frame, frame.length);
+        interface_receive(line->interface, &frame, line->received + at + sizeof frame);
         size_t space = ether_frame_space(frame.length);
         at += space < size - at ? space : size - at;
     }
@@ -167,6 +259,8 @@ static void *receive_all(void *argument)
             fprintf(stderr, "sm: %s: its driver gives up: error %d\n", line->interface->name, -reply.status);
             return NULL;
         }
+        if (reply.state != state)
+            agree_again(line);
         state = reply.state;
         sm_lock();
         interface_link(line->interface, reply.flags & ETHER_LINK_UP);
@@ -178,25 +272,17 @@ static void *receive_all(void *argument)
 
 /* ---- beginning ---- */
 
-static bool ask_info(struct line *line, struct ether_info *info)
-{
-    struct ether_request request = { .operation = ETHER_INFO };
-    struct ether_reply reply;
-    struct client_data data = { .in = info, .in_size = sizeof *info };
-    memset(info, 0, sizeof *info);
-    int size = client_call_patiently(&line->driver, &request, sizeof request, &reply, sizeof reply, &data, PATIENCE_FIRST);
-    return size >= (int)sizeof *info && reply.status == 0;
-}
-
 static struct interface *make_interface(struct line *line, const struct ether_info *info)
 {
-    struct interface_description description = { .mtu = info->mtu, .link_up = info->flags & ETHER_LINK_UP, .prefix = info->hint_prefix };
+    static const struct interface_wire wire = { frame_room, frame_grow };
+    struct interface_description description = { .mtu = info->mtu, .link_up = info->flags & ETHER_LINK_UP, .prefix = info->hint_prefix,
+                                                 .offloads = agree(line, info) };
     memcpy(description.hardware, info->address, 6);
     memcpy(description.address, info->hint_address, 4);
     memcpy(description.router, info->hint_router, 4);
     memcpy(description.name_server, info->hint_name_server, 4);
     lines[line->number] = line;
-    return interface_add(line->number, &description, frame_room);
+    return interface_add(line->number, &description, &wire);
 }
 
 static bool start_threads(struct line *line)
@@ -226,7 +312,7 @@ static void start_line(unsigned number)
         fprintf(stderr, "sm: no memory for interface %u\n", number);
         return;
     }
-    if (!ask_info(line, &info) || (line->interface = make_interface(line, &info)) == NULL || !start_threads(line))
+    if (!ask_info(line, &info, PATIENCE_FIRST) || (line->interface = make_interface(line, &info)) == NULL || !start_threads(line))
         fprintf(stderr, "sm: interface %u cannot be used: its driver does not answer\n", number);
 }
 

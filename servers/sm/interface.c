@@ -15,7 +15,9 @@
 #include <lwip/mld6.h>
 #include <netif/ethernet.h>
 
+#include "offload.h"
 #include "route.h"
+#include "socket.h"
 #include "stack.h"
 
 #define FRAME_HEADER 14
@@ -23,35 +25,69 @@
 #define LOOPBACK_MTU 65536
 #define MTU_LEAST 68
 #define GROUP_IDLE 2 /* of lwIP's mld6.c */
+/* Sums of TCP and UDP that lwIP looks at, of frames of which nobody else did; what loops back on an interface was never on a wire. */
+#define CHECKED (NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP)
 
 struct interface *interfaces[INTERFACES_MOST];
 
 /* ---- frames ---- */
 
+static struct ether_frame *frame_new(struct interface *interface, size_t length)
+{
+    struct ether_frame *frame = interface->wire == NULL ? NULL : interface->wire->room(interface->number, length);
+    interface->open = NULL;
+    if (interface->wire == NULL)
+        return NULL;
+    stack_used();
+    interface->dropped += frame == NULL;
+    interface->sent += frame != NULL;
+    interface->sent_bytes += frame != NULL ? length : 0;
+    return frame;
+}
+
 uint8_t *interface_room(struct interface *interface, size_t length)
 {
-    if (interface->frame_room == NULL)
-        return NULL; /* it is being made */
-    uint8_t *room = interface->frame_room(interface->number, length);
-    stack_used();
-    interface->dropped += room == NULL;
-    interface->sent += room != NULL;
-    interface->sent_bytes += room != NULL ? length : 0;
-    return room;
+    struct ether_frame *frame = frame_new(interface, length);
+    return frame == NULL ? NULL : (uint8_t *)(frame + 1);
+}
+
+/* The segment becomes a part of the frame before it, which the device cuts again. */
+static bool join(struct interface *interface, const struct pbuf *segment)
+{
+    struct ether_frame *open = interface->open;
+    uint32_t more = open == NULL ? 0 : offload_follows(open, segment->payload, segment->len, segment->tot_len), end = open == NULL ? 0 : open->length;
+    if (more == 0 || !interface->wire->grow(interface->number, more))
+        return false;
+    pbuf_copy_partial(segment, (uint8_t *)(open + 1) + end, (u16_t)more, (u16_t)(segment->tot_len - more));
+    offload_joined(open, segment->payload, more);
+    interface->sent++;
+    interface->sent_bytes += segment->tot_len;
+    return true;
 }
 
 static err_t transmit(struct netif *netif, struct pbuf *data)
 {
-    uint8_t *room = interface_room(netif->state, data->tot_len);
-    if (room == NULL)
-        return ERR_MEM;
-    pbuf_copy_partial(data, room, data->tot_len, 0);
+    struct interface *interface = netif->state;
+    bool is_segment = data->flags & OFFLOAD_NO_SUM;
+    if (!is_segment || !join(interface, data)) {
+        struct ether_frame *frame = frame_new(interface, data->tot_len);
+        if (frame == NULL)
+            return ERR_MEM;
+        pbuf_copy_partial(data, frame + 1, data->tot_len, 0);
+        if (!is_segment)
+            return ERR_OK;
+        offload_finish(frame, interface->offloads);
+        interface->open = frame;
+    }
+    if (!offload_is_open(interface->open, interface->offloads))
+        interface->open = NULL;
     return ERR_OK;
 }
 
-void interface_receive(struct interface *interface, const uint8_t *frame, size_t length)
+void interface_receive(struct interface *interface, const struct ether_frame *about, const uint8_t *frame)
 {
-    if (length < FRAME_HEADER || length > 0xffff - 64 || !netif_is_up(&interface->netif)) {
+    uint32_t length = about->length;
+    if (length < FRAME_HEADER || length > ETHER_FRAME_MAX || !netif_is_up(&interface->netif)) {
         interface->dropped++;
         return;
     }
@@ -62,12 +98,20 @@ void interface_receive(struct interface *interface, const uint8_t *frame, size_t
         return;
     memcpy(data->payload, frame, length);
     memset((uint8_t *)data->payload + length, 0, whole - length);
+    enum offload_verdict verdict = offload_look(about, data->payload, sock_looks_at_frames());
+    if (verdict == OFFLOAD_REFUSE) {
+        interface->dropped++;
+        pbuf_free(data);
+        return;
+    }
     interface->received++;
     interface->received_bytes += length;
     stack_used();
-    packet_arrived(interface, frame, length);
+    packet_arrived(interface, data->payload, length);
+    interface->netif.chksum_flags |= verdict == OFFLOAD_CHECK ? CHECKED : 0;
     if (interface->netif.input(data, &interface->netif) != ERR_OK)
         pbuf_free(data);
+    interface->netif.chksum_flags &= (u16_t)~CHECKED;
 }
 
 static err_t begin(struct netif *netif)
@@ -79,6 +123,7 @@ static err_t begin(struct netif *netif)
     netif->linkoutput = transmit;
     netif->hwaddr_len = 6;
     netif->flags |= NETIF_FLAG_IGMP | NETIF_FLAG_MLD6;
+    NETIF_SET_CHECKSUM_CTRL(netif, NETIF_CHECKSUM_ENABLE_ALL & ~(NETIF_CHECKSUM_GEN_TCP | CHECKED)); /* of segments that are sent: offload.c */
     return ERR_OK;
 }
 
@@ -91,8 +136,7 @@ static void add_default_route(struct netif *netif, const ip4_addr_t *router)
 }
 
 /* Its own address of IPv6 and being up are settled before it can send, so that nothing is. */
-struct interface *interface_add(unsigned number, const struct interface_description *description,
-                                uint8_t *(*frame_room)(unsigned number, size_t length))
+struct interface *interface_add(unsigned number, const struct interface_description *description, const struct interface_wire *wire)
 {
     struct interface *interface = number < INTERFACES_MOST ? calloc(1, sizeof *interface) : NULL;
     ip4_addr_t address, mask, router;
@@ -121,7 +165,8 @@ struct interface *interface_add(unsigned number, const struct interface_descript
     for (struct mld_group *group = netif_mld6_data(netif); group != NULL; group = group->next)
         group->timer = 0, group->group_state = GROUP_IDLE;
     netif->flags |= NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
-    interface->frame_room = frame_room;
+    interface->wire = wire;
+    interface_set_offloads(interface, description->offloads);
     interface_link(interface, description->link_up);
     interfaces[number] = interface;
     if (!ip4_addr_isany_val(router))
@@ -135,6 +180,12 @@ void interface_link(struct interface *interface, bool up)
         interface->netif.flags |= NETIF_FLAG_LINK_UP;
     else
         netif_set_link_down(&interface->netif);
+}
+
+void interface_set_offloads(struct interface *interface, uint32_t offloads)
+{
+    interface->offloads = offloads;
+    interface->open = NULL;
 }
 
 /* ---- names ---- */

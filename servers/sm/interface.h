@@ -3,6 +3,7 @@
 #define SM_INTERFACE_H
 
 #include <lwip/netif.h>
+#include <protocol/ether.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,15 @@ struct interface_description {
     bool link_up;
     uint8_t address[4], router[4], name_server[4];
     uint32_t prefix;
+    uint32_t offloads; /* ETHER_SEND_... that the driver does */
+};
+
+/* Where frames that are to be sent are put, for the driver. */
+struct interface_wire {
+    /* A place for a frame of <length> bytes, behind its description, which says the length and nothing else; NULL: it is dropped. */
+    struct ether_frame *(*room)(unsigned number, size_t length);
+    /* The frame that had the last place is <more> bytes longer from now on. False: it is on its way already, or there is no room behind it. */
+    bool (*grow)(unsigned number, size_t more);
 };
 
 struct interface {
@@ -25,21 +35,23 @@ struct interface {
     uint8_t name_server[4];
     uint32_t mtu_most; /* what the driver bears */
     uint64_t sent, sent_bytes, received, received_bytes, dropped;
-    /* Room for a frame that is to be sent, of <length> bytes; NULL: it is dropped. */
-    uint8_t *(*frame_room)(unsigned number, size_t length);
+    const struct interface_wire *wire; /* NULL: it is being made */
+    uint32_t offloads;
+    struct ether_frame *open; /* the last one to be sent, if the next segment may join it; NULL */
 };
 
 extern struct interface *interfaces[INTERFACES_MOST]; /* of Ethernet; NULL: none */
 
 /* A new one, up, with the address that the driver knows. NULL: no memory. */
-struct interface *interface_add(unsigned number, const struct interface_description *description,
-                                uint8_t *(*frame_room)(unsigned number, size_t length));
+struct interface *interface_add(unsigned number, const struct interface_description *description, const struct interface_wire *wire);
 void interface_link(struct interface *interface, bool up);
+/* What the driver does from now on: ETHER_SEND_... */
+void interface_set_offloads(struct interface *interface, uint32_t offloads);
 /* Room for a frame of a program's own; NULL: there is none. */
 uint8_t *interface_room(struct interface *interface, size_t length);
 /* packet.c: a frame that came, before lwIP has it. */
 void packet_arrived(struct interface *interface, const uint8_t *frame, size_t length);
-void interface_receive(struct interface *interface, const uint8_t *frame, size_t length);
+void interface_receive(struct interface *interface, const struct ether_frame *about, const uint8_t *frame);
 
 /* In the order of their numbers: the first one behind <netif>, which may be NULL; NULL: there is none. */
 struct netif *interface_next(const struct netif *netif);

@@ -100,7 +100,7 @@
 #define PBUF_POOL_SIZE 4096
 
 /* ---- checksums ---- */
-#define LWIP_CHECKSUM_CTRL_PER_NETIF 1 /* none on the loopback interface */
+#define LWIP_CHECKSUM_CTRL_PER_NETIF 1 /* none on the loopback interface; those of TCP's segments offload.c makes, or the device */
 #define LWIP_CHKSUM sm_checksum
 #define LWIP_CHKSUM_ALGORITHM 0
 #define LWIP_CHECKSUM_ON_COPY 0
@@ -122,14 +122,18 @@ const void *route_hook_router_v6(struct netif *netif, const void *to);
 #define LWIP_HOOK_IP6_ROUTE(from, to) route_hook_v6(to)
 #define LWIP_HOOK_ETHARP_GET_GW(netif, to) route_hook_router_v4(netif, to)
 #define LWIP_HOOK_ND6_GET_GW(netif, to) route_hook_router_v6(netif, to)
-/* Before a connection or a listener looks at a packet: guard.c, which may have it dropped, and recovery.c. */
+/* Before a connection or a listener looks at a packet: guard.c, which may have it dropped, recovery.c, and offload.c, which has large ones acknowledged. */
 struct tcp_pcb;
 struct tcp_hdr;
 _Bool guard_look(struct tcp_pcb *pcb, const struct tcp_hdr *header, unsigned size);
 signed char recovery_look(struct tcp_pcb *pcb, const struct tcp_hdr *header);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, optlen, opt1len, opt2, packet) \
-    (guard_look(pcb, header, (packet)->tot_len) ? ERR_MEM : recovery_look(pcb, header))
+    (guard_look(pcb, header, (packet)->tot_len) ? ERR_MEM : (offload_came(pcb, (packet)->tot_len), recovery_look(pcb, header)))
+void offload_came(struct tcp_pcb *pcb, unsigned size);
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1
+/* With each segment that is sent, before its sum would be made: offload.c. No options are added. */
+void offload_mark(struct pbuf *segment, struct tcp_hdr *header, const struct tcp_pcb *pcb);
+#define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(segment, header, pcb, options) (offload_mark(segment, header, pcb), (options))
 /* Ports that nobody chose. lwIP's own way to begin somewhere among them may begin at the last one, and then goes on at 0. */
 #define TCP_LOCAL_PORT_RANGE_START 0xc000
 #define TCP_LOCAL_PORT_RANGE_END 0xffff

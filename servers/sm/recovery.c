@@ -2,6 +2,9 @@
  * else is missing then waits for a time-out each. Here is what RFC 6582 (NewReno) adds: until all is acknowledged that was under way when the loss was found, an acknowledgement of a part of it
  * names the next segment that is missing, which is sent at once.
  *
+ * And the way up: who acknowledges many segments at once, as receivers with offloads do, lets lwIP's congestion window grow by two of them; all of them count, while it is to
+ * double with each round trip.
+ *
  * And a window that stays closed: lwIP asks it with the next byte. When that was all there was to send, and it is taken, lwIP goes on asking, and asserts that there is something to ask with.
  *
  * lwIP shows each packet before it looks at it itself. A connection's argument says up to where the recovery goes. */
@@ -43,6 +46,13 @@ static void send_what_is_missing(struct tcp_pcb *pcb, uint32_t acknowledged)
         send_again(pcb, at);
 }
 
+static void open_window(struct tcp_pcb *pcb, uint32_t acknowledged)
+{
+    uint32_t size = acknowledged - pcb->lastack;
+    if (pcb->cwnd < pcb->ssthresh && !(pcb->flags & TF_RTO) && TCP_SEQ_BETWEEN(acknowledged, pcb->lastack + 1, pcb->snd_nxt) && size > 2u * pcb->mss)
+        TCP_WND_INC(pcb->cwnd, size - 2u * pcb->mss);
+}
+
 err_t recovery_look(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
     if (pcb->state == LISTEN)
@@ -52,8 +62,10 @@ err_t recovery_look(struct tcp_pcb *pcb, const struct tcp_hdr *header)
     uint64_t recovery = (uintptr_t)tcp_ext_arg_get(pcb, argument_id);
     if (recovery == 0 && (pcb->flags & TF_INFR))
         recovery = RECOVERS | pcb->snd_nxt;
-    if (recovery == 0)
+    if (recovery == 0) {
+        open_window(pcb, header->ackno);
         return ERR_OK;
+    }
     uint32_t end = (uint32_t)recovery, acknowledged = header->ackno;
     bool goes_on = TCP_SEQ_LT(acknowledged, end) && !(pcb->flags & TF_RTO); /* after a time-out all is sent again anyhow */
     if (goes_on) {

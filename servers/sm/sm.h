@@ -8,7 +8,7 @@
  *   tcp.c, udp.c, raw.c, packet.c   the kinds of sockets
  *   netlink.c    sockets of AF_NETLINK;  rtnetlink.c: what is asked and changed by them
  *   interface.c  interfaces;  interface_control.c: ioctls;  route.c: routes;  text.c: /proc/net
- *   ether.c      Ethernet frames in and out
+ *   ether.c      Ethernet frames in and out;  offload.c: sums and segments that are left to the driver
  */
 #ifndef SM_SM_H
 #define SM_SM_H

@@ -20,7 +20,7 @@ const struct sm_host *sm_host;
 struct sock *socks;
 
 static struct sock *slots[SLOTS];
-static unsigned count;
+static unsigned count, lookers; /* lookers: at frames */
 static struct sock *happened;
 
 static struct { uint64_t handle, port; } clients[CLIENTS_MOST];
@@ -41,6 +41,7 @@ struct sock *sock_new(const struct sock_kind *kind, int family, int type, int pr
     if (sock == NULL)
         return NULL;
     count++;
+    lookers += kind == &packet_kind || kind == &raw_kind;
     *sock = (struct sock){ .kind = kind, .family = family, .type = type, .protocol = protocol, .receive_buffer = RECEIVE_BUFFER,
                            .ttl = 64, .multicast_ttl = 1, .multicast_loop = true };
     sock->last = &sock->first;
@@ -51,6 +52,11 @@ struct sock *sock_new(const struct sock_kind *kind, int family, int type, int pr
         socks->all_link = &sock->all_next;
     socks = sock;
     return sock;
+}
+
+bool sock_looks_at_frames(void)
+{
+    return lookers > 0;
 }
 
 static uint64_t handle_new(void)
@@ -85,6 +91,7 @@ static void leave_table(struct sock *sock)
 
 void sock_free(struct sock *sock)
 {
+    lookers -= sock->kind == &packet_kind || sock->kind == &raw_kind;
     leave_table(sock);
     multicast_close(sock);
     while (sock->first != NULL)

@@ -121,6 +121,8 @@ extern struct sock *socks; /* all of them, by all_next */
 /* A new one without a handle; NULL: no memory. */
 struct sock *sock_new(const struct sock_kind *kind, int family, int type, int protocol);
 void sock_free(struct sock *sock);
+/* Somebody looks at frames or packets as they come, and may sum them up: packet and raw sockets. */
+bool sock_looks_at_frames(void);
 /* Its events may have changed: who watches it is told in the end. */
 void sock_happened(struct sock *sock);
 int sock_take_error(struct sock *sock);

@@ -9,6 +9,7 @@
 
 #include "fake.h"
 #include "interface.h"
+#include "packets.h"
 
 #include <lwip/priv/tcp_priv.h>
 
@@ -16,26 +17,41 @@
 #define FUZZ_FRAMES 60000
 #define FRAME_MOST 1600
 
-static uint8_t sent[8][FRAME_MOST];
+static struct {
+    struct ether_frame about;
+    uint8_t bytes[FRAME_MOST];
+} places[8];
+static uint8_t *sent[8];
 static size_t sent_size[8];
 static unsigned sent_count;
 static struct interface *interface;
 
-static uint8_t *frame_room(unsigned number, size_t length)
+static struct ether_frame *frame_room(unsigned number, size_t length)
 {
     (void)number;
     if (length > FRAME_MOST)
         return NULL;
-    sent_size[sent_count % 8] = length;
-    return sent[sent_count++ % 8];
+    unsigned place = sent_count++ % 8;
+    sent_size[place] = length;
+    sent[place] = places[place].bytes;
+    places[place].about = (struct ether_frame){ .length = (uint32_t)length };
+    return &places[place].about;
 }
+
+static bool frame_grow(unsigned number, size_t more)
+{
+    (void)number, (void)more;
+    return false;
+}
+
+static const struct interface_wire wire = { frame_room, frame_grow };
 
 static void begin(void)
 {
     fake_begin();
     struct interface_description description = { .hardware = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500, .link_up = true, .address = { 10, 0, 0, 1 },
                                                  .router = { 10, 0, 0, 254 }, .prefix = 24 };
-    interface = interface_add(0, &description, frame_room);
+    interface = interface_add(0, &description, &wire);
     cr_assert_eq(sent_count, 0, "nothing is sent before somebody uses the network");
 }
 
@@ -43,84 +59,14 @@ TestSuite(frames, .init = begin, .timeout = 120);
 
 static void arrive(const uint8_t *frame, size_t size)
 {
-    interface_receive(interface, frame, size);
+    interface_receive(interface, &(struct ether_frame){ .length = (uint32_t)size }, frame);
     fake_due = sm_settle();
 }
 
 /* ---- frames ---- */
 
-static const uint8_t ethernet_v4[14] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0 };
-static const uint8_t ethernet_v6[14] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd };
 static const uint8_t arp_request[42] = { 255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2,
                                          0, 0, 0, 0, 0, 0, 10, 0, 0, 1 };
-
-static uint16_t sum_over(const uint8_t *bytes, size_t size, uint32_t sum)
-{
-    for (size_t i = 0; i < size; i++)
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~((sum & 0xffff) + (sum >> 16));
-}
-
-static void put16(uint8_t *to, uint16_t number)
-{
-    to[0] = (uint8_t)(number >> 8);
-    to[1] = (uint8_t)number;
-}
-
-static size_t checksum_at(uint8_t protocol)
-{
-    return protocol == IPPROTO_TCP ? 16 : protocol == IPPROTO_UDP ? 6 : 2;
-}
-
-/* Make the sums right, as far as the headers let us see where they are: so that it is not those alone that are tested. */
-static void mend(uint8_t *frame, size_t size)
-{
-    uint8_t *packet = frame + 14;
-    if (size >= 34 && packet[0] >> 4 == 4) {
-        size_t header = (packet[0] & 15) * 4u;
-        if (header < 20 || size < 14 + header)
-            return;
-        put16(packet + 10, 0);
-        put16(packet + 10, sum_over(packet, header, 0));
-        size_t at = checksum_at(packet[9]), rest = size - 14 - header;
-        if (rest < at + 2)
-            return;
-        uint32_t pseudo = packet[9] == IPPROTO_ICMP ? 0 : (uint32_t)(packet[9] + rest) + (uint16_t)~sum_over(packet + 12, 8, 0);
-        put16(packet + header + at, 0);
-        put16(packet + header + at, sum_over(packet + header, rest, pseudo));
-    } else if (size >= 54 && packet[0] >> 4 == 6) {
-        size_t at = checksum_at(packet[6]), rest = size - 54;
-        if (rest < at + 2)
-            return;
-        uint32_t pseudo = (uint32_t)(packet[6] + rest) + (uint16_t)~sum_over(packet + 8, 32, 0);
-        put16(packet + 40 + at, 0);
-        put16(packet + 40 + at, sum_over(packet + 40, rest, pseudo));
-    }
-}
-
-static size_t make_v4(uint8_t *frame, uint8_t protocol, const uint8_t *data, size_t size)
-{
-    uint8_t header[20] = { 0x45, 0, 0, 0, 0, 7, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1 };
-    put16(header + 2, (uint16_t)(20 + size));
-    memcpy(frame, ethernet_v4, 14);
-    memcpy(frame + 14, header, 20);
-    memcpy(frame + 34, data, size);
-    mend(frame, 34 + size);
-    return 34 + size;
-}
-
-static size_t make_v6(uint8_t *frame, uint8_t protocol, const uint8_t *data, size_t size)
-{
-    uint8_t header[40] = { 0x60, 0, 0, 0, 0, 0, protocol, 255, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 2,
-                           0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 1 };
-    put16(header + 4, (uint16_t)size);
-    memcpy(frame, ethernet_v6, 14);
-    memcpy(frame + 14, header, 40);
-    memcpy(frame + 54, data, size);
-    mend(frame, 54 + size);
-    return 54 + size;
-}
 
 static const uint8_t echo[16] = { 8, 0, 0, 0, 0, 1, 0, 1, 'd', 'a', 't', 'a' };
 static const uint8_t echo_v6[16] = { 128, 0, 0, 0, 0, 1, 0, 1, 'd', 'a', 't', 'a' };
@@ -135,14 +81,14 @@ static size_t make_seed(uint8_t *frame, unsigned kind)
 {
     switch (kind % 9) {
     case 0: memcpy(frame, arp_request, sizeof arp_request); return sizeof arp_request;
-    case 1: return make_v4(frame, IPPROTO_ICMP, echo, sizeof echo);
-    case 2: return make_v4(frame, IPPROTO_TCP, syn, sizeof syn);
-    case 3: return make_v4(frame, IPPROTO_UDP, datagram, sizeof datagram);
-    case 4: return make_v4(frame, IPPROTO_ICMP, unreachable, sizeof unreachable);
-    case 5: return make_v6(frame, IPPROTO_ICMPV6, echo_v6, sizeof echo_v6);
-    case 6: return make_v6(frame, IPPROTO_ICMPV6, solicitation, sizeof solicitation);
-    case 7: return make_v6(frame, IPPROTO_ICMPV6, advertisement, sizeof advertisement);
-    default: return make_v6(frame, IPPROTO_TCP, syn, sizeof syn);
+    case 1: return packet_v4(frame, IPPROTO_ICMP, echo, sizeof echo);
+    case 2: return packet_v4(frame, IPPROTO_TCP, syn, sizeof syn);
+    case 3: return packet_v4(frame, IPPROTO_UDP, datagram, sizeof datagram);
+    case 4: return packet_v4(frame, IPPROTO_ICMP, unreachable, sizeof unreachable);
+    case 5: return packet_v6(frame, IPPROTO_ICMPV6, echo_v6, sizeof echo_v6);
+    case 6: return packet_v6(frame, IPPROTO_ICMPV6, solicitation, sizeof solicitation);
+    case 7: return packet_v6(frame, IPPROTO_ICMPV6, advertisement, sizeof advertisement);
+    default: return packet_v6(frame, IPPROTO_TCP, syn, sizeof syn);
     }
 }
 
@@ -188,7 +134,7 @@ Test(frames, a_connection_from_outside_is_accepted_and_a_datagram_received)
     for (int i = 11; i >= 8 && ++acknowledgement[i] == 0; i--)
         ;
     cr_assert_eq(fake_accept(listener, 1), -EAGAIN);
-    arrive(frame, make_v4(frame, IPPROTO_TCP, acknowledgement, sizeof acknowledgement));
+    arrive(frame, packet_v4(frame, IPPROTO_TCP, acknowledgement, sizeof acknowledgement));
     cr_assert(fake_came(1));
     cr_assert_gt(fake_accept(listener, 0), 0);
     arrive(frame, make_seed(frame, 3));
@@ -244,19 +190,19 @@ static void acknowledge(uint32_t number)
     uint8_t frame[FRAME_MOST], acknowledgement[20] = { 0x30, 0x39, 0x17, 0x70, 0, 0, 0, 2, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff };
     number = htonl(number);
     memcpy(acknowledgement + 8, &number, sizeof number);
-    arrive(frame, make_v4(frame, IPPROTO_TCP, acknowledgement, sizeof acknowledgement));
+    arrive(frame, packet_v4(frame, IPPROTO_TCP, acknowledgement, sizeof acknowledgement));
 }
 
 /* A whole handshake of one client, in whose middle some more strangers come. */
 static void connect_from_outside(int64_t listener)
 {
     uint8_t frame[FRAME_MOST], one[sizeof syn];
-    arrive(frame, make_v4(frame, IPPROTO_TCP, syn, sizeof syn));
+    arrive(frame, packet_v4(frame, IPPROTO_TCP, syn, sizeof syn));
     uint32_t number = sent_number() + 1;
     memcpy(one, syn, sizeof one);
     for (unsigned i = 0; i < 100; i++) {
-        put16(one, (uint16_t)(20000 + i));
-        arrive(frame, make_v4(frame, IPPROTO_TCP, one, sizeof one));
+        packet_put16(one, (uint16_t)(20000 + i));
+        arrive(frame, packet_v4(frame, IPPROTO_TCP, one, sizeof one));
     }
     acknowledge(number);
     cr_assert_gt(fake_accept(listener, 0), 0, "an honest client is let in all the same");
@@ -279,8 +225,8 @@ Test(frames, half_open_connections_are_bounded_and_given_up)
     arrive(arp_request, sizeof arp_request);
     for (unsigned i = 0; i < 5000; i++) {
         memcpy(one, syn, sizeof one);
-        put16(one, (uint16_t)(1000 + i));
-        arrive(frame, make_v4(frame, IPPROTO_TCP, one, sizeof one));
+        packet_put16(one, (uint16_t)(1000 + i));
+        arrive(frame, packet_v4(frame, IPPROTO_TCP, one, sizeof one));
     }
     cr_assert_gt(half_open(), 100);
     cr_assert_lt(half_open(), 256);
@@ -304,7 +250,7 @@ Test(frames, of_several_segments_that_are_lost_each_is_sent_again_as_soon_as_it_
     cr_assert_eq(fake_bind(listener, "0.0.0.0", 6000), 0);
     cr_assert_eq(fake_listen(listener, 5), 0);
     arrive(arp_request, sizeof arp_request);
-    arrive(frame, make_v4(frame, IPPROTO_TCP, syn, sizeof syn));
+    arrive(frame, packet_v4(frame, IPPROTO_TCP, syn, sizeof syn));
     uint32_t first = sent_number() + 1;
     acknowledge(first);
     int64_t connection = fake_accept(listener, 0);
@@ -344,7 +290,7 @@ Test(frames, what_waits_for_a_neighbour_that_is_not_known_is_bounded)
     arrive(arp_reply, sizeof arp_reply);
     cr_assert(sent_count > asked && sent_count <= asked + 20, "%u", sent_count - asked);
     asked = sent_count;
-    arrive(frame, make_v6(frame, IPPROTO_ICMPV6, solicited, sizeof solicited));
+    arrive(frame, packet_v6(frame, IPPROTO_ICMPV6, solicited, sizeof solicited));
     cr_assert(sent_count > asked && sent_count <= asked + 20, "%u", sent_count - asked);
 }
 
@@ -354,9 +300,9 @@ static unsigned answers_to(uint8_t protocol, const void *first, size_t first_siz
     uint8_t frame[FRAME_MOST], data[FRAME_MOST], swapped[FRAME_MOST];
     memcpy(data, first, first_size);
     memcpy(data + first_size, second, second_size);
-    size_t size = make_v6(frame, IPPROTO_ICMPV6, second, second_size);  /* the sum is that of the packet without extension headers */
+    size_t size = packet_v6(frame, IPPROTO_ICMPV6, second, second_size);  /* the sum is that of the packet without extension headers */
     memcpy(data + first_size, frame + 54, second_size);
-    size = make_v6(swapped, IPPROTO_NONE, data, first_size + second_size);
+    size = packet_v6(swapped, IPPROTO_NONE, data, first_size + second_size);
     swapped[20] = protocol;
     memcpy(swapped + 54, data, first_size + second_size);
     unsigned before = sent_count;
@@ -420,7 +366,7 @@ Test(frames, malformed_frames_harm_nothing)
         if (next(&random) % 4 == 0)
             size = next(&random) % 5 == 0 ? next(&random) % FRAME_MOST : next(&random) % (size + 1);
         if (next(&random) % 8 != 0)
-            mend(frame, size);
+            packet_mend(frame, size);
         arrive(frame, size);
         if (i % 64 == 0)
             fake_pass(30000000);
@@ -452,7 +398,7 @@ Test(frames, who_joins_a_group_says_so_and_hears_what_is_sent_to_it)
     memcpy(packet, group_head, sizeof group_head);
     memcpy(packet + 14, (uint8_t[]){ 0x45, 0, 0, 33, 0, 0, 0, 0, 1, 17, 0, 0, 10, 0, 0, 2, 239, 1, 2, 3, 0x1b, 0x58, 0x1b, 0x58, 0, 13, 0, 0 }, 28);
     memcpy(packet + 42, "hello", 5);
-    mend(packet, sizeof packet);
+    packet_mend(packet, sizeof packet);
     arrive(packet, sizeof packet);
     cr_expect_eq(fake_receive(sock, 100, 0), -EAGAIN, "nobody is a member yet");
     unsigned before = sent_count;

@@ -19,22 +19,34 @@
 
 static int64_t sock;
 
-static uint8_t *frame_room(unsigned number, size_t length)
+static struct ether_frame *frame_room(unsigned number, size_t length)
 {
-    static uint8_t frame[2000];
+    static struct {
+        struct ether_frame about;
+        uint8_t bytes[2000];
+    } frame;
     (void)number;
-    return length <= sizeof frame ? frame : NULL;
+    frame.about = (struct ether_frame){ .length = (uint32_t)length };
+    return length <= sizeof frame.bytes ? &frame.about : NULL;
 }
+
+static bool frame_grow(unsigned number, size_t more)
+{
+    (void)number, (void)more;
+    return false;
+}
+
+static const struct interface_wire wire = { frame_room, frame_grow };
 
 static void begin(void)
 {
     fake_begin();
     struct interface_description description = { .hardware = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500, .link_up = true, .address = { 10, 0, 0, 1 },
                                                  .router = { 10, 0, 0, 254 }, .prefix = 24 };
-    cr_assert_not_null(interface_add(0, &description, frame_room));
+    cr_assert_not_null(interface_add(0, &description, &wire));
     description.address[2] = 1;
     description.router[2] = 1;
-    cr_assert_not_null(interface_add(1, &description, frame_room));
+    cr_assert_not_null(interface_add(1, &description, &wire));
     sock = fake_open(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
     cr_assert_gt(sock, 0);
 }
