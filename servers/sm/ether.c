@@ -26,7 +26,7 @@
 #include "offload.h"
 
 #define BATCHES 16
-#define PATIENCE_FIRST 1000000000ll /* ns for a driver to be there when the network is first used */
+#define PATIENCE_FIRST 5000000000ll /* ns for a driver to be there when the network is first used */
 #define PATIENCE 60000000000ll      /* and to be there again */
 #define FEATURES (ETHER_SEND_CHECKSUM | ETHER_SEND_TCP4 | ETHER_SEND_TCP6 | ETHER_RECEIVE_CHECKSUM | ETHER_RECEIVE_TCP4 | ETHER_RECEIVE_TCP6)
 

@@ -25,6 +25,7 @@
 
 #include "input.h"
 #include "interface.h"
+#include "offload.h"
 #include "route.h"
 #include "socket.h"
 #include "stack.h"
@@ -85,9 +86,14 @@ struct flow {
 };
 
 static struct interface *interface;
-static uint8_t sent[0x10000];
+static struct {
+    struct ether_frame about;
+    uint8_t bytes[ETHER_FRAME_MAX];
+} place;
+static uint8_t *const sent = place.bytes;
 static size_t sent_size;
-static bool wire_is_full;
+static bool wire_is_full, frames_are_on_their_way;
+static struct ether_frame description; /* of the next frame that comes */
 static struct flow flows[FLOWS];
 static unsigned flow_next;
 
@@ -133,27 +139,56 @@ static void flow_note(void)
     flows[flow_next++ % FLOWS] = flow;
 }
 
-static uint8_t *frame_room(unsigned number, size_t length)
+/* It is on its way, and cut where the device would do it. */
+static void frame_leaves(void)
+{
+    static uint8_t piece[ETHER_FRAME_MAX];
+    if (sent_size == 0)
+        return;
+    flow_note();
+    size_t size = 0;
+    uint32_t length, headers = place.about.segmentation != ETHER_SEGMENTS_NONE ? place.about.headers_length : 0;
+    for (unsigned i = 0; (length = offload_cut(&place.about, i, piece)) > 0; i++)
+        size += length - headers;
+    if (headers + size != place.about.length)
+        abort();
+    sent_size = 0;
+}
+
+static struct ether_frame *frame_room(unsigned number, size_t length)
 {
     (void)number;
-    if (sent_size > 0)
-        flow_note();
-    sent_size = wire_is_full || length > sizeof sent ? 0 : length;
-    return sent_size > 0 ? sent : NULL;
+    frame_leaves();
+    sent_size = wire_is_full || length > ETHER_FRAME_MAX ? 0 : length;
+    place.about = (struct ether_frame){ .length = (uint32_t)length };
+    return sent_size > 0 ? &place.about : NULL;
 }
+
+static bool frame_grow(unsigned number, size_t more)
+{
+    (void)number;
+    if (frames_are_on_their_way || sent_size == 0 || more > ETHER_FRAME_MAX - place.about.length)
+        return false;
+    sent_size = place.about.length += (uint32_t)more;
+    return true;
+}
+
+static const struct interface_wire wire = { frame_room, frame_grow };
 
 /* In memory of exactly its size. */
 static void arrive(const uint8_t *frame, size_t size)
 {
+    struct ether_frame about = description;
     uint8_t *copy = malloc(size > 0 ? size : 1);
     memcpy(copy, frame, size);
+    about.length = (uint32_t)size;
+    description = (struct ether_frame){ 0 };
     stack_catch_up();
-    interface_receive(interface, copy, size);
+    interface_receive(interface, &about, copy);
     free(copy);
     sm_settle();
-    if (sent_size > 0)
-        flow_note();
-    sent_size = 0;
+    if (!frames_are_on_their_way)
+        frame_leaves();
 }
 
 static uint16_t sum_over(const uint8_t *bytes, size_t size, uint32_t sum)
@@ -510,6 +545,25 @@ static void step_call(struct input *input)
         handles[pick(input, HANDLES)] = reply.handle;
 }
 
+/* What the driver says of the next frame, true or not, and what it does. */
+static void step_offload(struct input *input)
+{
+    static const uint16_t starts[] = { 34, 54, 34, 54, 14, 0, 38, 0xffff }, offsets[] = { 16, 6, 2, 16, 0, 0xffff, 10, 17 };
+    unsigned how = pick(input, 16);
+    switch (how) {
+    case 0: case 1: interface_set_offloads(interface, (uint32_t)take(input, 1)); return;
+    case 2: frames_are_on_their_way = pick(input, 2); return;
+    case 3: take_bytes(input, (uint8_t *)&description, sizeof description); return;
+    default: break;
+    }
+    description.flags = (uint8_t)(how & 3);
+    description.segmentation = (uint8_t)pick(input, 4);
+    description.headers_length = 54;
+    description.segment_size = 1460;
+    description.checksum_start = starts[pick(input, 8)];
+    description.checksum_offset = offsets[pick(input, 8)];
+}
+
 /* Somebody who knows nothing of the protocol. */
 static void step_hostile(struct input *input)
 {
@@ -541,6 +595,7 @@ static void step(struct input *input)
     case 10: events_are_refused = pick(input, 4) == 0; break;
     case 11: step_any(input); break;
     case 24: case 25: step_netlink(input); break;
+    case 26: step_offload(input); break;
     case 12: step_arp(input); break;
     case 13: case 14: step_icmp(input, false); break;
     case 15: case 16: step_icmp(input, true); break;
@@ -608,9 +663,9 @@ static void begin(void)
         abort();
     client = reply.handle;
     lo_restore();
-    struct interface_description description = { .hardware = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500, .link_up = true, .address = { 10, 0, 0, 1 },
+    struct interface_description about = { .hardware = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500, .link_up = true, .address = { 10, 0, 0, 1 },
                                                  .router = { 10, 0, 0, 254 }, .prefix = 24 };
-    interface = interface_add(0, &description, frame_room);
+    interface = interface_add(0, &about, &wire);
     if (interface == NULL)
         abort();
     interface->netif.num = 1; /* lwIP gives another number each time; the zone of its address goes with it */
@@ -619,7 +674,8 @@ static void begin(void)
     memset(handles, 0, sizeof handles);
     memset(flows, 0, sizeof flows);
     flow_next = 0;
-    wire_is_full = events_are_refused = false;
+    wire_is_full = events_are_refused = frames_are_on_their_way = false;
+    description = (struct ether_frame){ 0 };
     passed = 0;
     arrive(arp, sizeof arp);
 }
@@ -627,7 +683,8 @@ static void begin(void)
 /* Close everything, and have lwIP forget everything. */
 static void end(void)
 {
-    events_are_refused = false;
+    events_are_refused = frames_are_on_their_way = false;
+    sent_size = 0;
     for (struct sock *sock = socks; sock != NULL;) {
         struct sock *next = sock->all_next;
         bool is_open = sock->handle != 0;

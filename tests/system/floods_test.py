@@ -2,14 +2,13 @@
 """Hostile traffic and back ends that fail: the site goes on, honest connections go on, what the Socket Manager keeps is bounded, and nobody comes in where nobody was let in."""
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import time
 
-from harness import (CHORUS, LIVE, LONG, TEST_IMAGE, Failure, Site, Skip, check, children, chorus, descendants, comm, expect, expect_match, main, restore_signals,
+from harness import (CHORUS, LIVE, LONG, TEST_IMAGE, Failure, Site, check, children, chorus, descendants, comm, expect, expect_match, main, need_tap, restore_signals,
                      run, scratch, wait_until)
 
 ROOT = ('--root', TEST_IMAGE, '--snapshot')
@@ -259,8 +258,7 @@ def a_site_goes_on_when_the_helper_of_user_stalls_and_is_killed():
 
 @check
 def a_site_goes_on_when_its_tap_interface_is_taken_away():
-    if not os.access('/dev/net/tun', os.R_OK | os.W_OK) or not all(map(shutil.which, ('ip', 'nsenter'))) or subprocess.run(['unshare', '-rn', 'true'], capture_output=True).returncode != 0:
-        raise Skip('this user may not open /dev/net/tun, or make a network of its own')
+    need_tap()
     script = 'ifconfig eth0 10.8.0.2; echo up; read x; ping -c 1 -W 1 10.8.0.1 >/dev/null; echo $?; ping -c 1 127.0.0.1 >/dev/null; echo $?'
     with Site('sh', '-c', script, options=['--net', 'tap:tap9'], prefix=('unshare', '-rn')) as site:
         expect(site.line(), b'up\n')

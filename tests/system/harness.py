@@ -306,6 +306,18 @@ def run(*command, input=b'', timeout=TIMEOUT, **how):
         return site.finish(input, timeout)
 
 
+def need_tap():
+    if not os.access('/dev/net/tun', os.R_OK | os.W_OK) or not all(map(shutil.which, ('ip', 'nsenter'))) or \
+            subprocess.run(['unshare', '-rn', 'true'], capture_output=True).returncode != 0:
+        raise Skip('this user may not open /dev/net/tun, or make a network of its own')
+
+
+def within(site, *words, **how):
+    """A program of the host in the network of a site that was started by `unshare -rn`."""
+    command = ['nsenter', '-t', str(site.process.pid), '-U', '-n', '--preserve-credentials', *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+
+
 def shell(script, **how):
     return run('sh', '-c', script, **how)
 

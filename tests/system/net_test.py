@@ -2,15 +2,14 @@
 """Frames between sites, the hub, captures and the helper of --net user, below the Socket Manager: an actor of the test's own sends and receives."""
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import time
 
-from harness import (BUILD, CHORUS, LIVE, LONG, Failure, Site, Skip, check, children, chorus, expect, expect_match, main, restore_signals,
-                     scratch, wait_until)
+from harness import (BUILD, CHORUS, LIVE, LONG, Failure, Site, check, children, chorus, expect, expect_match, main, need_tap, restore_signals,
+                     scratch, wait_until, within)
 
 FRAMER = os.path.join(BUILD, 'tests/drivers/framer')
 NET = os.path.join(BUILD, 'actors/net')
@@ -486,16 +485,9 @@ else:
 """
 
 
-def within(site, *words):
-    """A program in the site's network."""
-    command = ['nsenter', '-t', str(site.process.pid), '-U', '-n', '--preserve-credentials', *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 @check
 def frames_pass_through_a_tap_and_large_ones_are_cut_by_the_host():
-    if not os.access('/dev/net/tun', os.R_OK | os.W_OK) or not all(map(shutil.which, ('ip', 'nsenter'))) or subprocess.run(['unshare', '-rn', 'true'], capture_output=True).returncode != 0:
-        raise Skip('this user may not open /dev/net/tun, or make a network of its own')
+    need_tap()
     with NetSite('t', '--net', f'tap:tap9,mac={A}', prefix=('unshare', '-rn')) as site:
         site.framer(0, 'info')
         site.says('net0 tap:tap9 mtu 1500 features 77 link 1')

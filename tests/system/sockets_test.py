@@ -10,8 +10,8 @@ import threading
 import time
 import urllib.request
 
-from harness import (BUILD, CHORUS, LIVE, Site, check, chorus, expect, expect_match, long_check, main, restore_signals, scratch, shell, switches,
-                     wait_until)
+from harness import (BUILD, CHORUS, LIVE, Site, check, chorus, expect, expect_match, long_check, main, need_tap, restore_signals, scratch, shell, switches,
+                     wait_until, within)
 
 TIMEOUT = 30
 # In the shell: wait until somebody listens at a port, until a file has a word.
@@ -252,6 +252,98 @@ def a_connection_survives_drivers_that_die_and_are_replaced():
     hub.terminate()
     expect(hub.wait(10), 0, 'status of the hub')
     LIVE.discard(hub.pid)
+
+
+# At the other end of a tap: takes a stream at port 8000, sends one at 8001, and says the sums of their pieces.
+TAP_END = '''
+import hashlib, os, socket, subprocess, sys, threading
+subprocess.run('ip link set lo up; ip link set tap9 up; ip addr add 10.8.0.1/24 dev tap9; ip -6 addr add fd00:8::1/64 dev tap9 nodad', shell=True, stderr=subprocess.DEVNULL)
+pieces, size, address = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+listeners = [socket.create_server((address, port), family=socket.AF_INET6 if ':' in address else socket.AF_INET) for port in (8000, 8001)]
+data = [os.urandom(size) for _ in range(pieces)]
+sums = [hashlib.md5(piece).hexdigest() for piece in data]
+print('listens', flush=True)
+def give():
+    end = listeners[1].accept()[0]
+    for piece in data:
+        end.sendall(piece)
+    end.close()
+giver = threading.Thread(target=give)
+giver.start()
+end, taken = listeners[0].accept()[0], []
+for _ in range(pieces):
+    sum, left = hashlib.md5(), size
+    while left > 0 and (more := end.recv(min(left, 1 << 18))):
+        sum.update(more)
+        left -= len(more)
+    taken.append(sum.hexdigest())
+end.close()
+giver.join()
+print(*sums, flush=True)
+print(*taken, flush=True)
+'''
+
+
+def stream_over_tap(site, address, pieces, size, when_piece=lambda number: None):
+    """The site has said the sums of what it sends; it asks for a line, and sends and takes then."""
+    sent = [site.line().decode().split()[0] for _ in range(pieces)]
+    expect(site.line(), b'ready\n')
+    other = within(site, 'python3', '-c', TAP_END, str(pieces), str(size), address)
+    LIVE.add(other.pid)
+    expect(other.stdout.readline(), 'listens\n')
+    site.process.stdin.write(b'\n')
+    taken = []
+    for i in range(pieces):
+        taken.append(site.line(60).decode().split()[0])
+        when_piece(i)
+    out, err = other.communicate(timeout=60)
+    LIVE.discard(other.pid)
+    expect((out.splitlines(), err), ([' '.join(taken), ' '.join(sent)], ''), 'the sums of what came out of the site, and into it')
+
+
+def both_ways(address, pieces, size):
+    sums = f'for i in $(seq {pieces}); do dd bs=10000 count={size // 10000} iflag=fullblock 2>/dev/null | md5sum; done'
+    return f'({sums}) </tmp/out; echo ready; read x; nc {address} 8000 </tmp/out & nc {address} 8001 </dev/null | ({sums}); wait; '
+
+
+def lengths_of(path):
+    """Of the longest frames of TCP in a capture, that go to port 8000, and that come from 8001, by both protocols."""
+    data, at, most = open(path, 'rb').read(), 24, {}
+    while at < len(data):
+        length, = struct.unpack('<I', data[at + 8:at + 12])
+        frame = data[at + 16:at + 16 + length]
+        kind, tcp = frame[12:14], 54 if frame[12:14] == b'\x86\xdd' else 34
+        ports = struct.unpack('>HH', frame[tcp:tcp + 4]) if len(frame) > tcp + 4 and frame[20 if tcp == 54 else 23] == 6 else (0, 0)
+        if 8000 == ports[1] or 8001 == ports[0]:
+            most[kind.hex(), 8001 in ports] = max(most.get((kind.hex(), 8001 in ports), 0), length)
+        at += 16 + length
+    return most
+
+
+@check
+def streams_over_a_tap_are_whole_and_their_segments_large_both_ways():
+    need_tap()
+    pieces, size, capture = 2, 2000000, scratch('.pcap')
+    addresses = ['10.8.0.1'] + (['fd00:8::1'] if os.path.exists('/proc/net/if_inet6') else [])
+    script = f'ifconfig eth0 10.8.0.2; ip -6 addr add fd00:8::2/64 dev eth0; head -c {pieces * size} /dev/urandom >/tmp/out; '
+    with Site('sh', '-c', script + ''.join(both_ways(address, pieces, size) for address in addresses), options=['--net', 'tap:tap9', '--capture', capture],
+              prefix=('unshare', '-rn')) as site:
+        for address in addresses:
+            stream_over_tap(site, address, pieces, size)
+        site.finish()
+    for way, length in lengths_of(capture).items():
+        expect(length > 3000, True, f'a frame of more than a segment ({way}: {length})')
+    expect(len(lengths_of(capture)), 2 * len(addresses), 'streams seen')
+
+
+@check
+def streams_over_a_tap_survive_drivers_that_die_and_are_replaced():
+    need_tap()
+    pieces, size = 6, 4000000
+    script = f'ifconfig eth0 10.8.0.2; head -c {pieces * size} /dev/urandom >/tmp/out; ' + both_ways('10.8.0.1', pieces, size)
+    with Site('sh', '-c', script, options=['--net', 'tap:tap9', '--place', 'net=user', '--name', f'tap{os.getpid()}'], prefix=('unshare', '-rn')) as site:
+        stream_over_tap(site, '10.8.0.1', pieces, size, lambda number: disturb(site, ['kill', 'replace'][number % 2]) if number < 4 else None)
+        site.finish()
 
 
 class Page(http.server.BaseHTTPRequestHandler):
