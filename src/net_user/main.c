@@ -21,6 +21,7 @@
 
 #include <devices/frame_stream.h>
 
+#include "gather.h"
 #include "guard.h"
 
 #define SITE            3
@@ -29,6 +30,7 @@
 #define QUIET_AFTER     30000           /* ms without anything: connections that wait for nothing but each other's silence need no timer, */
 #define LISTENING_AFTER 500             /* and without connections there is nothing to wait for */
 #define FILLS_AT_ONCE   4
+#define FRAMES_TOGETHER 16              /* of the site; a window has some forty: the site works on the first ones' acknowledgements while we do on the others */
 
 struct timer {
     SlirpTimerCb callback;
@@ -181,17 +183,33 @@ static int timeout_of(uint32_t asked)
     return end == INT64_MAX ? -1 : end <= time ? 0 : end - time > 1000000 ? 1000000 : (int)(end - time);
 }
 
-static void site_read(void)
+static void site_write(void)
 {
-    const uint8_t *frame;
+    if (frame_stream_flush(&site) < 0)
+        exit(0);                        /* the site has ended */
+}
+
+/* Some frames to libslirp. False: there are no more in the buffer. */
+static bool frames_input(void)
+{
+    const uint8_t *frame = NULL;
     uint32_t length;
 
+    gather_begin();
+    for (int i = 0; i < FRAMES_TOGETHER && (frame = frame_stream_next(&site, &length)) != NULL; i++)
+        slirp_input(slirp, frame, (int)length);
+    gather_end();
+    return frame != NULL;
+}
+
+static void site_read(void)
+{
     for (int i = 0, filled = 1; i < FILLS_AT_ONCE && filled > 0; i++) {
         filled = frame_stream_fill(&site);
         if (filled < 0)
-            exit(0);                    /* the site has ended */
-        while ((frame = frame_stream_next(&site, &length)) != NULL)
-            slirp_input(slirp, frame, (int)length);
+            exit(0);
+        while (frames_input())
+            site_write();
     }
 }
 
@@ -213,8 +231,7 @@ static void serve_once(void)
     if (!clogged)
         slirp_pollfds_poll(slirp, ready < 0, get_events, NULL);
     timers_run();
-    if (frame_stream_flush(&site) < 0)
-        exit(0);
+    site_write();
 }
 
 /* ---- setting up ---- */
