@@ -313,7 +313,8 @@ def expect_a_usable_shell_beside_a_stopped_disk(*options):
             for command, wanted in zip(NEEDS_NO_DISK, before):
                 if 'grep' in command:
                     wanted = '1\n'
-                expect(answer(site, command), wanted, f'{command} beside a stopped disk')
+                got = answer(site, command)
+                expect(got, wanted, f'{command} beside a stopped disk' + ('' if got == wanted else ', where ps says\n' + answer(site, 'ps')))
             time.sleep(2)
         expect(answer(site, 'kill -9 $reader; wait $reader; echo $?'), '137\n', 'status of the reader')
         expect(answer(site, 'cat /root/warm/*'), '', 'what is done without the disk')
