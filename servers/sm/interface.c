@@ -29,6 +29,8 @@
 #define CHECKED (NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP)
 
 struct interface *interfaces[INTERFACES_MOST];
+static struct interface_counters looped; /* what comes back without having been on a wire is lo's, whichever interface's address it is for */
+static bool is_from_wire;
 
 /* ---- frames ---- */
 
@@ -39,9 +41,9 @@ static struct ether_frame *frame_new(struct interface *interface, size_t length)
     if (interface->wire == NULL)
         return NULL;
     stack_used();
-    interface->dropped += frame == NULL;
-    interface->sent += frame != NULL;
-    interface->sent_bytes += frame != NULL ? length : 0;
+    interface->counters.dropped += frame == NULL;
+    interface->counters.sent += frame != NULL;
+    interface->counters.sent_bytes += frame != NULL ? length : 0;
     return frame;
 }
 
@@ -60,8 +62,8 @@ static bool join(struct interface *interface, const struct pbuf *segment)
         return false;
     pbuf_copy_partial(segment, (uint8_t *)(open + 1) + end, (u16_t)more, (u16_t)(segment->tot_len - more));
     offload_joined(open, segment->payload, more);
-    interface->sent++;
-    interface->sent_bytes += segment->tot_len;
+    interface->counters.sent++;
+    interface->counters.sent_bytes += segment->tot_len;
     return true;
 }
 
@@ -88,7 +90,7 @@ void interface_receive(struct interface *interface, const struct ether_frame *ab
 {
     uint32_t length = about->length;
     if (length < FRAME_HEADER || length > ETHER_FRAME_MAX || !netif_is_up(&interface->netif)) {
-        interface->dropped++;
+        interface->counters.dropped++;
         return;
     }
     /* lwIP relies on frames being as long as the shortest on a wire. */
@@ -100,18 +102,29 @@ void interface_receive(struct interface *interface, const struct ether_frame *ab
     memset((uint8_t *)data->payload + length, 0, whole - length);
     enum offload_verdict verdict = offload_look(about, data->payload, sock_looks_at_frames());
     if (verdict == OFFLOAD_REFUSE) {
-        interface->dropped++;
+        interface->counters.dropped++;
         pbuf_free(data);
         return;
     }
-    interface->received++;
-    interface->received_bytes += length;
+    interface->counters.received++;
+    interface->counters.received_bytes += length;
     stack_used();
     packet_arrived(interface, data->payload, length);
     interface->netif.chksum_flags |= verdict == OFFLOAD_CHECK ? CHECKED : 0;
+    is_from_wire = true;
     if (interface->netif.input(data, &interface->netif) != ERR_OK)
         pbuf_free(data);
+    is_from_wire = false;
     interface->netif.chksum_flags &= (u16_t)~CHECKED;
+}
+
+/* lwIP's hook: each packet of IP that comes. */
+void interface_count(const struct pbuf *packet)
+{
+    if (is_from_wire)
+        return;
+    looped.sent = ++looped.received;
+    looped.sent_bytes = looped.received_bytes += packet->tot_len;
 }
 
 static err_t begin(struct netif *netif)
@@ -193,6 +206,12 @@ void interface_set_offloads(struct interface *interface, uint32_t offloads)
 struct interface *interface_of(const struct netif *netif)
 {
     return netif->name[0] == 'l' ? NULL : netif->state;
+}
+
+const struct interface_counters *interface_counters(const struct netif *netif)
+{
+    const struct interface *interface = interface_of(netif);
+    return interface == NULL ? &looped : &interface->counters;
 }
 
 void interface_name(const struct netif *netif, char name[16])

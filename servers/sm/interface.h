@@ -28,13 +28,17 @@ struct interface_wire {
     bool (*grow)(unsigned number, size_t more);
 };
 
+struct interface_counters {
+    uint64_t sent, sent_bytes, received, received_bytes, dropped;
+};
+
 struct interface {
     struct netif netif;
     char name[8];
     unsigned number; /* of the driver's */
     uint8_t name_server[4];
     uint32_t mtu_most; /* what the driver bears */
-    uint64_t sent, sent_bytes, received, received_bytes, dropped;
+    struct interface_counters counters;
     const struct interface_wire *wire; /* NULL: it is being made */
     uint32_t offloads;
     struct ether_frame *open; /* the last one to be sent, if the next segment may join it; NULL */
@@ -59,7 +63,8 @@ struct netif *interface_next(const struct netif *netif);
 unsigned interface_index(const char *name);
 struct netif *interface_netif(const char *name);
 void interface_name(const struct netif *netif, char name[16]);
-/* Its counters; NULL: lo. */
+const struct interface_counters *interface_counters(const struct netif *netif);
+/* NULL: lo. */
 struct interface *interface_of(const struct netif *netif);
 
 unsigned interface_flags(const struct netif *netif); /* IFF_... */

@@ -107,12 +107,13 @@
 #include <stdint.h>
 struct pbuf;
 struct netif;
-/* Before anything else is done with a packet: guard_v6.c, unreachable.c. Not 0: it was taken. */
+/* Before anything else is done with a packet: interface.c, guard_v6.c, unreachable.c. Not 0: it was taken. */
+void interface_count(const struct pbuf *packet);
 int guard_look_v6(struct pbuf *packet);
 int unreachable_look_v4(struct pbuf *packet, struct netif *netif);
 int unreachable_look_v6(struct pbuf *packet, struct netif *netif);
-#define LWIP_HOOK_IP4_INPUT(packet, netif) unreachable_look_v4(packet, netif)
-#define LWIP_HOOK_IP6_INPUT(packet, netif) (guard_look_v6(packet) || unreachable_look_v6(packet, netif))
+#define LWIP_HOOK_IP4_INPUT(packet, netif) (interface_count(packet), unreachable_look_v4(packet, netif))
+#define LWIP_HOOK_IP6_INPUT(packet, netif) (interface_count(packet), guard_look_v6(packet) || unreachable_look_v6(packet, netif))
 /* Where a packet goes: route.c. */
 struct netif *route_hook_v4(const void *to);
 struct netif *route_hook_v6(const void *to);

@@ -23,10 +23,8 @@ static struct netlink_writer writer; /* of the one who is answered, or of those 
 
 /* ---- interfaces ---- */
 
-static void put_counters(const struct interface *of)
+static void put_counters(const struct interface_counters *of)
 {
-    static const struct interface none;
-    of = of == NULL ? &none : of;
     struct rtnl_link_stats64 large = { .rx_packets = of->received, .tx_packets = of->sent, .rx_bytes = of->received_bytes, .tx_bytes = of->sent_bytes,
                                        .tx_dropped = of->dropped };
     struct rtnl_link_stats small = { .rx_packets = (uint32_t)of->received, .tx_packets = (uint32_t)of->sent, .rx_bytes = (uint32_t)of->received_bytes,
@@ -59,7 +57,7 @@ static void put_link(struct netif *netif, uint16_t type)
     netlink_put_string(&writer, IFLA_QDISC, interface == NULL ? "noqueue" : "pfifo_fast");
     netlink_put(&writer, IFLA_ADDRESS, interface == NULL ? zeros : netif->hwaddr, 6);
     netlink_put(&writer, IFLA_BROADCAST, interface == NULL ? zeros : ones, 6);
-    put_counters(interface);
+    put_counters(interface_counters(netif));
     netlink_end(&writer);
 }
 

@@ -23,8 +23,7 @@ static void print_dev(FILE *out)
     fputs("Inter-|   Receive                                                |  Transmit\n"
           " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n", out);
     for (struct netif *netif = interface_next(NULL); netif != NULL; netif = interface_next(netif)) {
-        static const struct interface none;
-        const struct interface *of = interface_of(netif) == NULL ? &none : interface_of(netif);
+        const struct interface_counters *of = interface_counters(netif);
         char name[16];
         interface_name(netif, name);
         fprintf(out, "%6s: %7llu %7llu    0    0    0     0          0         0 %8llu %7llu    0 %4llu    0     0       0          0\n", name,

@@ -103,6 +103,27 @@ Test(frames, who_asks_for_our_address_is_told_and_an_echo_comes_back)
     cr_assert(sent[1][34] == 0 && memcmp(sent[1] + 42, "data", 4) == 0 && memcmp(sent[1], "\2\0\0\0\0\2", 6) == 0);
 }
 
+Test(frames, what_loops_back_is_counted_at_lo_and_what_comes_from_the_wire_is_not)
+{
+    uint8_t frame[FRAME_MOST];
+    const struct interface_counters *lo = interface_counters(interface_netif("lo"));
+    const char *places[] = { "127.0.0.1", "10.0.0.1" };
+    for (int i = 0; i < 2; i++) {
+        int64_t udp = fake_open(AF_INET, SOCK_DGRAM, 0);
+        uint64_t packets = lo->received, bytes = lo->received_bytes;
+        cr_assert_eq(fake_bind(udp, places[i], 7000), 0);
+        cr_assert_eq(fake_connect(udp, places[i], 7000, 0), 0);
+        cr_assert_eq(fake_send(udp, frame, 100, 0), 100);
+        cr_assert_eq(fake_receive(udp, 200, 0), 100);
+        cr_assert(lo->received == packets + 1 && lo->sent == lo->received && lo->received_bytes == bytes + 128 && lo->sent_bytes == lo->received_bytes);
+        cr_assert_eq(interface_counters(&interface->netif)->received, 0);
+    }
+    uint64_t packets = lo->received;
+    arrive(frame, make_seed(frame, 1));
+    cr_assert_eq(lo->received, packets);
+    cr_assert_eq(interface_counters(&interface->netif)->received, 1);
+}
+
 Test(frames, an_interface_that_is_down_hears_nothing)
 {
     uint8_t frame[FRAME_MOST];

@@ -107,9 +107,9 @@ Test(offload, a_description_of_a_sum_outside_of_the_frame_is_refused)
     const uint16_t wrong[][2] = { { 0, 6 }, { 13, 40 }, { 34, 65535 }, { 65535, 65535 }, { 65535, 0 }, { (uint16_t)length, 0 }, { (uint16_t)(length - 1), 0 },
                                   { 34, (uint16_t)(length - 34 - 1) } };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        uint64_t before = interface->dropped;
+        uint64_t before = interface->counters.dropped;
         arrive((struct ether_frame){ .length = length, .flags = ETHER_CHECKSUM_NEEDED, .checksum_start = wrong[i][0], .checksum_offset = wrong[i][1] }, frame);
-        cr_expect_eq(interface->dropped, before + 1, "%u and %u", wrong[i][0], wrong[i][1]);
+        cr_expect_eq(interface->counters.dropped, before + 1, "%u and %u", wrong[i][0], wrong[i][1]);
     }
     cr_expect_eq(fake_receive(sock, 100, 0), -EAGAIN);
 }
@@ -118,11 +118,11 @@ Test(offload, a_large_segment_that_is_none_or_another_one_is_refused)
 {
     uint8_t segment[20 + 3000] = { 0x30, 0x39, 0x17, 0x70, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10 };
     uint32_t v4 = (uint32_t)packet_v4(frame, IPPROTO_TCP, segment, sizeof segment);
-    uint64_t before = interface->dropped;
+    uint64_t before = interface->counters.dropped;
     const struct ether_frame good = { .length = v4, .flags = ETHER_CHECKSUM_GOOD, .segmentation = ETHER_SEGMENTS_TCP4, .headers_length = 54, .segment_size = 1460 };
     struct ether_frame lie = good;
     arrive(good, frame);
-    cr_assert_eq(interface->dropped, before);
+    cr_assert_eq(interface->counters.dropped, before);
     lie.segmentation = ETHER_SEGMENTS_TCP6;
     arrive(lie, frame);
     lie = good;
@@ -141,10 +141,10 @@ Test(offload, a_large_segment_that_is_none_or_another_one_is_refused)
     frame[20] = 0;
     frame[23] = IPPROTO_UDP;
     arrive(lie, frame);
-    cr_expect_eq(interface->dropped, before + 6, "%d", (int)(interface->dropped - before));
+    cr_expect_eq(interface->counters.dropped, before + 6, "%d", (int)(interface->counters.dropped - before));
     arrive((struct ether_frame){ .length = 20, .segmentation = ETHER_SEGMENTS_TCP6 }, frame);
     arrive((struct ether_frame){ .length = 14, .segmentation = 77 }, frame);
-    cr_expect_eq(interface->dropped, before + 8);
+    cr_expect_eq(interface->counters.dropped, before + 8);
 }
 
 Test(offload, random_descriptions_of_random_frames_touch_nothing_else)
