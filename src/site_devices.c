@@ -247,15 +247,12 @@ static void disks_look(void *unused)
     io_ring_look(site.ring);
 }
 
-/* While the Nucleus is awake it looks by itself; a bell at each completion would wake the interrupt thread for nothing. */
-static void disks_bell(bool asleep) { io_ring_bell(site.ring, asleep); }
-
 static bool add_disks(const struct site_devices_options *options)
 {
     static char names[SITE_DISKS][8];
     site.ring = ring_of(options->disks, options->disk_count);
     if (site.ring != NULL)
-        hostarch_poll(disks_ready, disks_look, NULL, disks_bell);
+        hostarch_poll(disks_ready, disks_look, NULL, io_ring_word(site.ring));
     for (unsigned i = 0; i < options->disk_count; i++) {
         struct io_pool *pool = i == 0 ? site.pool : io_pool_create(site.bus, POOL_THREADS);
         site.disk_pools[i] = i == 0 ? NULL : pool;
@@ -361,15 +358,13 @@ struct screen *site_devices_screen(void) { return site.screen; }
 void site_devices_stop(void)
 {
     hostarch_poll(NULL, NULL, NULL, NULL);
-    if (site.ring != NULL)
-        io_ring_bell(site.ring, true);
     for (unsigned i = 0; i < site.count; i++)
         device_reset(site.devices[i].device);
     for (unsigned i = 0; i < site.count; i++) {
         for (int patience = 0; !device_quiet(site.devices[i].device) && patience < 5000; patience++) {
             bus_run(site.bus);
             if (site.ring != NULL)
-                io_ring_look(site.ring); /* what came while the bell was off */
+                io_ring_look(site.ring);
             usleep(1000);
         }
         if (device_quiet(site.devices[i].device))

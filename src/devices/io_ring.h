@@ -3,7 +3,7 @@
  * Used where the host allows it, and never needed: without it the I/O pool does the same work. The filter of the nucleus process does
  * not see what a ring is asked to do, so the ring itself is restricted, before anything of an actor runs: reads of the files given at
  * its making, and no more. Writes and syncs stay with the pool: most file systems of the host would have threads of the ring do them, which
- * then wake every five seconds for ever. Nucleus thread only.
+ * then wake every five seconds for ever. Only in the thread that made it, the Nucleus's.
  */
 #ifndef DEVICES_IO_RING_H
 #define DEVICES_IO_RING_H
@@ -25,19 +25,21 @@ struct io_ring_read {
     void (*done)(struct io_ring_read *read, int64_t result);    /* bytes, or an error made negative */
 };
 
-/* NULL: the host does not allow it, or one of its files. Completions arrive by the bus. */
+/* NULL: the host does not allow it, or one of its files. */
 struct io_ring *io_ring_create(struct bus *bus, const int *descriptors, unsigned count);
 void io_ring_destroy(struct io_ring *ring);     /* NULL does nothing; waits for what is under way */
 
-/* False: the ring is full, or the descriptor is not its. */
+/* It is given to the host at the next look. False: the ring is full, or the descriptor is not its. */
 bool io_ring_submit(struct io_ring *ring, struct io_ring_read *read);
 
-/* Has the host finished a read that `done` was not called for? Cheap: looks at memory alone. The bell rings as well, later, unless it is off. */
+/* Is there something to look at: a read to be given, or finished? Cheap: looks at memory alone. */
 bool io_ring_ready(const struct io_ring *ring);
-void io_ring_look(struct io_ring *ring);        /* call their `done` */
+/* Give to the host what was submitted, in one call, and call `done` of what it has finished. Some completions arrive by the bus, too. */
+void io_ring_look(struct io_ring *ring);
 
-/* Off: who looks often enough is not told by the bus. On again: look once more, then wait. */
-void io_ring_bell(struct io_ring *ring, bool on);
+/* Who made the ring may sleep on this word, in a wait that the host starts again when it was interrupted: the host interrupts it at each completion, and
+ * the word has another value then. What does not change it so arrives by the bus. */
+volatile uint32_t *io_ring_word(const struct io_ring *ring);
 
 /* Reads submitted so far, for people and tests. */
 uint64_t io_ring_count(const struct io_ring *ring);

@@ -30,6 +30,7 @@
 #define MAIL_IN_A_ROW 16 /* then all else has its turn */
 #define GIVEN_MOST 500000       /* ns that others keep the Nucleus's CPU when it gives way */
 #define CROWDED_PERIOD 100000000 /* ns in which it does not try that again */
+#define TURNS_IN_A_ROW 16 /* of supervisor actors, before who is asked (hostarch_poll) */
 
 struct hostarch_counts counts;
 
@@ -57,7 +58,7 @@ static struct {
     bool (*ready)(void);
     void (*function)(void *);
     void *argument;
-    void (*asleep)(bool asleep);
+    volatile uint32_t *word;
 } polled; /* see hostarch_poll */
 
 static struct {
@@ -82,9 +83,9 @@ void host_seed(uint8_t seed[32])
 
 long futex_wake_shared(volatile uint32_t *word) { return syscall(SYS_futex, word, FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0); }
 
-void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument, void (*asleep)(bool asleep))
+void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument, volatile uint32_t *word)
 {
-    polled.asleep = asleep;
+    polled.word = word;
     polled.ready = ready;
     polled.function = function;
     polled.argument = argument;
@@ -301,10 +302,6 @@ static bool poll_others(struct host_event *event)
 {
     if (event_queue_take(event))
         return true;
-    if (polled.ready != NULL && polled.ready()) {
-        *event = (struct host_event){.kind = HOST_EVENT_FUNCTION, .function = polled.function, .argument = polled.argument};
-        return true;
-    }
     if (!list_is_empty(&machine.batches) && space_poll(event))
         return true;
     if (!list_is_empty(&machine.reused))
@@ -325,15 +322,24 @@ static bool poll_others(struct host_event *event)
     return false;
 }
 
+/* What comes of it is better done for many at once: so it is asked when there is nothing else. */
+static bool poll_asked(struct host_event *event)
+{
+    if (polled.ready == NULL || !polled.ready())
+        return false;
+    *event = (struct host_event){.kind = HOST_EVENT_FUNCTION, .function = polled.function, .argument = polled.argument};
+    return true;
+}
+
 /* Mail and supervisor actors take turns, and after so much mail all else has one: nothing starves another. */
 static bool poll_once(struct host_event *event)
 {
     static bool mail_was_last;
-    static unsigned mails;
+    static unsigned mails, turns;
     bool supervisors = supervisor_ready();
     if (mails >= MAIL_IN_A_ROW) {
         mails = 0;
-        if (poll_others(event))
+        if (poll_others(event) || poll_asked(event))
             return true;
     }
     if (supervisors && mail_was_last) {
@@ -347,7 +353,11 @@ static bool poll_once(struct host_event *event)
         return true;
     }
     mails = 0;
-    return poll_others(event) || (supervisors && supervisor_poll(event));
+    if (poll_others(event))
+        return true;
+    if (supervisors && ++turns % TURNS_IN_A_ROW != 0)
+        return supervisor_poll(event) || poll_asked(event);
+    return poll_asked(event) || (supervisors && supervisor_poll(event));
 }
 
 static void bind_to(int host_cpu)
@@ -480,17 +490,16 @@ static void sleep_until(uint32_t post_word, int64_t until)
     bind_to(running == 1 ? host_cpu : -1);
     struct futex_waitv waits[WAITV_MAX];
     tell_stubs(running > 0 ? NUCLEUS_NEEDS_CPU : NUCLEUS_ASLEEP);
+    uint32_t polled_word = polled.word != NULL ? __atomic_load_n(polled.word, __ATOMIC_ACQUIRE) : 0;
     unsigned count = words_to_wait_on(waits, post_word);
+    if (polled.word != NULL)
+        add_word(waits, &count, polled.word, polled_word, FUTEX_PRIVATE_FLAG);
     int64_t from = host_time();
     struct timespec deadline;
     deadline_of_host(until - from, &deadline);
     counts.sleeps++;
-    if (polled.asleep != NULL)
-        polled.asleep(true);
     long woken = polled.ready != NULL && polled.ready() ? -1 : syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
     tell_stubs(NUCLEUS_AWAKE + (uint32_t)(self.bound >= 0 ? self.bound : sched_getcpu()));
-    if (polled.asleep != NULL)
-        polled.asleep(false);
     if (woken >= 0)
         note_empty_wake(&waits[woken]);
     self.shorts = host_time() - from < SHORT_SLEEP ? self.shorts + 1 : 0;

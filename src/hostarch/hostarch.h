@@ -36,10 +36,10 @@ typedef void hostarch_handler(void *cookie, uint32_t events);
 int hostarch_watch(int fd, uint32_t events, hostarch_handler *handler, void *cookie);
 void hostarch_unwatch(int fd);
 
-/* Where the Nucleus polls it also asks <ready>; when that says true it calls <function>. For what a host thread need not watch over: completions that
- * the host puts into our memory. <ready> is called very often: some instructions, no call of the host. <asleep> (may be NULL) is told when the Nucleus
- * is about to sleep, and then asked nothing until it is awake: from before <ready> is asked for the last time a host thread must watch. */
-void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument, void (*asleep)(bool asleep));
+/* Where the Nucleus polls it also asks <ready>, when it has nothing else to do, or often enough all the same; when that says true it calls <function>. For what a host thread
+ * need not watch over: completions that the host puts into our memory. <ready> is called very often: some instructions, no call of the host. The Nucleus sleeps on <word> (NULL: none)
+ * too: its waits end when the host interrupts them and the word has changed. */
+void hostarch_poll(bool (*ready)(void), void (*function)(void *), void *argument, volatile uint32_t *word);
 
 /* Counters for ps and tests. */
 struct hostarch_counts {

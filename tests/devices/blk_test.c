@@ -187,7 +187,7 @@ static void disk_start(enum disk_image_mode mode)
     image_make();
     struct disk_image *image = disk_image_open(path, mode, reason, sizeof reason);
     cr_assert_not_null(image, "%s", reason);
-    ring = getenv("CHORUS_TEST_RING") != NULL ? ring_make(image) : NULL;
+    fake_ring = ring = getenv("CHORUS_TEST_RING") != NULL ? ring_make(image) : NULL;
     disk = virtio_blk_create("disk0", &fake_services, fake_bus, fake_pool, ring, image);
     driver_begin(disk, features);
     driver_queue_set_up(&queue, disk, 0, 128, QUEUE_MEMORY);
@@ -210,6 +210,7 @@ static void disk_end(void)
         cr_assert(fake_run_until(quiet, disk), "the reset ends");
     device_destroy(disk);
     io_ring_destroy(ring);
+    fake_ring = ring = NULL;
     image_remove();
     fake_end();
 }

@@ -14,6 +14,7 @@
 
 #include "bus.h"
 #include "io_pool.h"
+#include "io_ring.h"
 #include "virtio.h"
 
 #define DRIVER_MEMORY   UINT64_C(0x700000000000)
@@ -40,6 +41,8 @@ void fake_page(unsigned page, bool is_there);
 unsigned fake_pins(void);               /* pinned spans */
 unsigned fake_interrupts(void);         /* so far */
 const char *fake_complaint(void);       /* the last one, "" for none */
+
+extern struct io_ring *fake_ring;      /* is looked at along with the bus; NULL at the start of each test */
 
 /* Run the bus until `true_now`, at most some seconds; false: it did not become true. */
 bool fake_run_until(bool (*true_now)(void *), void *argument);

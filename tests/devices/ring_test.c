@@ -29,7 +29,7 @@ static void start(void)
     fake_start();
     file = file_make();
     other = file_make();
-    ring = io_ring_create(fake_bus, &file, 1);
+    fake_ring = ring = io_ring_create(fake_bus, &file, 1);
     if (ring == NULL)
         cr_skip("the host allows no io_uring");
 }
@@ -118,6 +118,25 @@ Test(ring, what_is_in_the_file_is_read)
     cr_assert_eq(io_ring_count(ring), 50u);
 }
 
+Test(ring, reads_are_given_at_a_look_all_in_one_and_its_word_changes_with_what_is_finished)
+{
+    enum { FEW = 8 };
+    static char bytes[BLOCK];
+    struct waited waited[FEW];
+    uint32_t before = *io_ring_word(ring);
+
+    cr_assert_not(io_ring_ready(ring));
+    cr_assert_eq(ftruncate(file, FEW * BLOCK), 0);
+    for (unsigned i = 0; i < FEW; i++)
+        cr_assert(begin(&waited[i], file, i * BLOCK, bytes, BLOCK));
+    cr_assert(io_ring_ready(ring));
+    cr_assert_eq(*io_ring_word(ring), before);
+    for (unsigned i = 0; i < FEW; i++)
+        cr_assert(fake_run_until(is_done, &waited[i]));
+    cr_assert_eq(*io_ring_word(ring), before + FEW);
+    cr_assert_not(io_ring_ready(ring));
+}
+
 Test(ring, it_cannot_write)
 {
     struct io_uring raw;
@@ -162,7 +181,7 @@ Test(ring, its_end_waits_for_what_is_under_way)
     for (unsigned i = 0; i < 20; i++)
         cr_assert(begin(&waited[i], file, i * BLOCK, bytes, BLOCK));
     io_ring_destroy(ring);
-    ring = NULL;
+    fake_ring = ring = NULL;
     for (unsigned i = 0; i < 20; i++)
         cr_assert(waited[i].is_done);
 }
