@@ -20,6 +20,9 @@
 
 struct disk_image {
     int file;
+    int direct;                 /* the same file, to be read past the host's cache; -1: not */
+    bool direct_refused;        /* the host opened it so, but does not read */
+    bool written;               /* since the last flush: what is read directly would have to be written first. Only a hint: the host sees to it */
     int layer;                  /* what is written to a snapshot; else -1 */
     uint64_t *in_layer;         /* one bit for each sector of a snapshot */
     uint64_t size;
@@ -102,6 +105,20 @@ static const char *size_find(struct disk_image *image)
     return image->size == 0 ? "it is empty" : NULL;
 }
 
+/* Who is alone with an image has a cache of it inside, and can do without the host's. Others may want to find there what one of them has read. */
+static int direct_open(const struct disk_image *image, const char *path)
+{
+    struct stat about, direct_about;
+    int direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (direct >= 0 && fstat(image->file, &about) == 0 && fstat(direct, &direct_about) == 0
+        && about.st_dev == direct_about.st_dev && about.st_ino == direct_about.st_ino)
+        return direct;
+    if (direct >= 0)
+        close(direct);          /* another file has that name by now */
+    return -1;
+}
+
 static const char *image_open(struct disk_image *image, const char *path)
 {
     bool writable = image->mode == DISK_IMAGE_WRITABLE;
@@ -117,6 +134,8 @@ static const char *image_open(struct disk_image *image, const char *path)
                         : "another site is writing to it";
     if (image->mode == DISK_IMAGE_SNAPSHOT && !snapshot_open(image))
         return strerror(errno);
+    if (writable)
+        image->direct = direct_open(image, path);
     return NULL;
 }
 
@@ -127,7 +146,7 @@ struct disk_image *disk_image_open(const char *path, enum disk_image_mode mode, 
     const char *wrong = "no memory";
 
     if (image != NULL) {
-        *image = (struct disk_image){ .file = -1, .layer = -1, .mode = mode,
+        *image = (struct disk_image){ .file = -1, .layer = -1, .direct = -1, .mode = mode,
                                       .nowait_read = true, .nowait_write = true };
         wrong = image_open(image, path);
     }
@@ -146,6 +165,8 @@ void disk_image_close(struct disk_image *image)
         munmap(image->in_layer, map_bytes(image->size));
     if (image->layer >= 0)
         close(image->layer);
+    if (image->direct >= 0)
+        close(image->direct);
     if (image->file >= 0)
         close(image->file);
     free(image);
@@ -253,6 +274,8 @@ static int64_t whole_sectors(int64_t bytes)
 }
 
 #define PIECES_MAX 192
+#define DIRECT_UNIT 4096            /* what the host's disks like */
+#define DIRECT_MOST 16384           /* more than that the host reads ahead, and copies meanwhile */
 
 int disk_image_read_part(const struct disk_image *image, uint64_t offset, const struct iovec *pieces, unsigned count,
                          struct iovec *ret_part, unsigned *ret_count)
@@ -262,6 +285,30 @@ int disk_image_read_part(const struct disk_image *image, uint64_t offset, const 
 
     *ret_count = shorten(ret_part, pieces, count, length);
     return file;
+}
+
+static bool is_aligned(uint64_t offset, const struct iovec *pieces, unsigned count)
+{
+    uint64_t all = offset;
+
+    for (unsigned i = 0; i < count; i++)
+        all |= (uintptr_t)pieces[i].iov_base | pieces[i].iov_len;
+    return all % DIRECT_UNIT == 0;
+}
+
+int disk_image_direct(const struct disk_image *image, uint64_t offset, const struct iovec *pieces, unsigned count)
+{
+    bool is_allowed = image->direct >= 0 && !image->direct_refused && !__atomic_load_n(&image->written, __ATOMIC_RELAXED);
+
+    return is_allowed && total_of(pieces, count) <= DIRECT_MOST && is_aligned(offset, pieces, count) ? image->direct : -1;
+}
+
+bool disk_image_direct_failed(struct disk_image *image, int descriptor, int64_t result)
+{
+    if (result >= 0 || descriptor < 0 || descriptor != image->direct)
+        return false;
+    image->direct_refused |= result == -EINVAL;
+    return true;
 }
 
 int64_t disk_image_read_done(int64_t result)
@@ -287,6 +334,7 @@ int64_t disk_image_write(struct disk_image *image, uint64_t offset, const struct
     if (disk_image_read_only(image))
         return -EROFS;
     int file = image->in_layer != NULL ? image->layer : image->file;
+    __atomic_store_n(&image->written, true, __ATOMIC_RELAXED);
     int64_t bytes = whole_sectors(transfer(file, offset, pieces, count, true, may_wait,
                                            &image->nowait_write));
     if (bytes > 0 && image->in_layer != NULL)
@@ -297,15 +345,19 @@ int64_t disk_image_write(struct disk_image *image, uint64_t offset, const struct
 unsigned disk_image_descriptors(const struct disk_image *image, int descriptors[2])
 {
     descriptors[0] = image->file;
-    descriptors[1] = image->layer;
-    return image->layer >= 0 ? 2 : 1;
+    descriptors[1] = image->layer >= 0 ? image->layer : image->direct;
+    return descriptors[1] >= 0 ? 2 : 1;
 }
 
 int disk_image_flush(struct disk_image *image)
 {
     if (image->mode != DISK_IMAGE_WRITABLE)
         return 0;                               /* what will be thrown away need not be kept */
-    return fdatasync(image->file) < 0 ? -errno : 0;
+    __atomic_store_n(&image->written, false, __ATOMIC_RELAXED);     /* before: what is written meanwhile is not flushed yet */
+    if (fdatasync(image->file) == 0)
+        return 0;
+    __atomic_store_n(&image->written, true, __ATOMIC_RELAXED);
+    return -errno;
 }
 
 static int zero_by_writing(struct disk_image *image, uint64_t offset, uint64_t length)

@@ -42,6 +42,11 @@ int64_t disk_image_write(struct disk_image *image, uint64_t offset, const struct
  * part in `ret_part` (room for `count`). Returns the descriptor. */
 int disk_image_read_part(const struct disk_image *image, uint64_t offset, const struct iovec *pieces, unsigned count,
                          struct iovec *ret_part, unsigned *ret_count);
+/* The descriptor for a read past the host's cache, which spares the host its pages and a copy; -1: such a read is not for it. Only images that are open for writing, and so for us alone,
+ * have one. It reads what was written, whoever did. */
+int disk_image_direct(const struct disk_image *image, uint64_t offset, const struct iovec *pieces, unsigned count);
+/* A read of `descriptor` ended with that result: was it such a one, and failed? Then it is to be read as others are. */
+bool disk_image_direct_failed(struct disk_image *image, int descriptor, int64_t result);
 /* It was done, with that result of the host: what disk_image_read would have returned. */
 int64_t disk_image_read_done(int64_t result);
 /* The descriptors of the image, at most two; returns how many. */

@@ -19,6 +19,7 @@
 #define REQUESTS_AT_ONCE 16
 #define MISSES          4                   /* reads in a row that were not in the host's cache: the next ones will not be either */
 #define LOOK_EVERY      16                  /* of them */
+#define BY_CACHE        256                 /* reads after one that was in the host's cache */
 
 struct blk_request {
     struct virtio_chain chain;
@@ -30,6 +31,7 @@ struct blk_request {
     unsigned ranges;
     struct virtio_blk_range range[RANGES_MAX];
     bool working;                           /* with the pool */
+    bool by_cache;                          /* a read that the host had better keep in its cache */
     struct io_ring_read read;
     struct iovec *pieces;                   /* of the read, while the ring has it */
     uint8_t status;
@@ -45,6 +47,7 @@ struct virtio_blk {
     struct blk_request *under_way;
     struct blk_request *spare;              /* one kept, so that the usual case allocates nothing */
     unsigned misses, rings;                 /* reads in a row that were not in the host's cache; reads given to the ring since */
+    unsigned by_cache;                      /* reads that go by the host's cache from now on */
     struct bus_completion again;            /* go on with the queue later */
     bool again_posted;
 };
@@ -315,7 +318,8 @@ static void ring_done(struct io_ring_read *read, int64_t result)
 
     free(request->pieces);
     request->pieces = NULL;
-    if (result == -EAGAIN || result == -EINTR || result == -ECANCELED || result == -ENOMEM) {
+    if (result == -EAGAIN || result == -EINTR || result == -ECANCELED || result == -ENOMEM
+        || disk_image_direct_failed(request->blk->image, read->descriptor, result)) {
         request_to_pool(request);
         return;
     }
@@ -343,6 +347,9 @@ static bool read_prepare(struct blk_request *request)
                                    .pieces = request->pieces, .done = ring_done };
     read->descriptor = disk_image_read_part(request->blk->image, read->offset, pieces, count,
                                             request->pieces, &read->count);
+    int direct = request->by_cache ? -1 : disk_image_direct(request->blk->image, read->offset, request->pieces, read->count);
+    if (direct >= 0)
+        read->descriptor = direct;
     return true;
 }
 
@@ -357,10 +364,26 @@ static bool request_to_ring(struct blk_request *request)
     return false;
 }
 
-/* The ring looks into the host's cache as well: where that was in vain often, we do so only now and then. */
+/* Where it was in vain often to look into the host's cache first, we do so only now and then. Then the host is to keep there what it reads: if those are asked for again we shall see that
+ * its cache is of use, and let it have more. All others may be read past it. */
 static bool is_likely_a_miss(struct virtio_blk *blk)
 {
     return blk->ring != NULL && blk->misses >= MISSES && ++blk->rings % LOOK_EVERY != 0;
+}
+
+static void cache_note(struct virtio_blk *blk, bool hit)
+{
+    blk->misses = hit ? 0 : blk->misses + 1;
+    if (hit)
+        blk->by_cache = BY_CACHE;
+}
+
+static bool is_for_cache(struct virtio_blk *blk)
+{
+    if (blk->by_cache == 0)
+        return false;
+    blk->by_cache--;
+    return true;
 }
 
 /* False: it would wait, or is better left to others. */
@@ -370,10 +393,12 @@ static bool request_try(struct blk_request *request)
 
     if (request->type != VIRTIO_BLK_IN)
         return request_step(request, false);
+    request->by_cache = is_for_cache(blk);
     if (is_likely_a_miss(blk))
         return false;
+    request->by_cache = true;
     bool hit = request_step(request, false);
-    blk->misses = hit ? 0 : blk->misses + 1;
+    cache_note(blk, hit);
     return hit;
 }
 

@@ -16,10 +16,11 @@
 #define QUEUE_MEMORY    DRIVER_MEMORY
 #define HEADER          (DRIVER_MEMORY + 4 * 4096)
 #define STATUS          (DRIVER_MEMORY + 5 * 4096)
-#define DATA            (DRIVER_MEMORY + 16 * 4096 + 512)
+#define DATA            data_at
 #define SECTORS         2048
 #define NO_STATUS       0x77
 
+static uint64_t data_at = DRIVER_MEMORY + 16 * 4096 + 512;  /* across pages, unless a test wants it otherwise */
 static char path[64];
 static char reason[200];
 
@@ -111,6 +112,56 @@ Test(disk_image, an_odd_tail_is_no_part_of_the_disk)
     disk_image_close(image);
 }
 
+static int direct_of(enum disk_image_mode mode, uint64_t offset, void *bytes, size_t length)
+{
+    struct disk_image *image = disk_image_open(path, mode, reason, sizeof reason);
+    struct iovec piece = { bytes, length };
+
+    cr_assert_not_null(image);
+    int direct = disk_image_direct(image, offset, &piece, 1);
+    disk_image_close(image);
+    return direct;
+}
+
+Test(disk_image, what_others_share_or_what_is_not_aligned_is_read_by_the_hosts_cache)
+{
+    static _Alignas(4096) char bytes[2 * 65536];
+
+    cr_assert_lt(direct_of(DISK_IMAGE_READ_ONLY, 4096, bytes, 4096), 0);
+    cr_assert_lt(direct_of(DISK_IMAGE_SNAPSHOT, 4096, bytes, 4096), 0);
+    cr_assert_lt(direct_of(DISK_IMAGE_WRITABLE, 512, bytes, 4096), 0);
+    cr_assert_lt(direct_of(DISK_IMAGE_WRITABLE, 4096, bytes + 512, 4096), 0);
+    cr_assert_lt(direct_of(DISK_IMAGE_WRITABLE, 4096, bytes, 512), 0);
+    cr_assert_lt(direct_of(DISK_IMAGE_WRITABLE, 4096, bytes, sizeof bytes), 0);
+}
+
+Test(disk_image, what_is_read_past_the_hosts_cache_is_what_was_written_there)
+{
+    static _Alignas(4096) char out[4096], in[4096];
+    struct disk_image *image = disk_image_open(path, DISK_IMAGE_WRITABLE, reason, sizeof reason);
+    struct iovec from = { out, sizeof out }, to = { in, sizeof in };
+    int descriptors[2], direct = disk_image_direct(image, 8192, &to, 1);
+
+    if (direct < 0)
+        cr_skip("the host's file system knows no O_DIRECT");
+    cr_assert_eq(disk_image_descriptors(image, descriptors), 2u);
+    cr_assert_eq(descriptors[1], direct);
+    memset(out, 'w', sizeof out);
+    cr_assert_eq(disk_image_write(image, 8192, &from, 1, true), 4096);
+    cr_assert_lt(disk_image_direct(image, 8192, &to, 1), 0, "not before it was flushed");
+    cr_assert_eq(pread(direct, in, sizeof in, 8192), 4096);
+    cr_assert_arr_eq(in, out, sizeof out);
+    cr_assert_eq(disk_image_flush(image), 0);
+    cr_assert_eq(disk_image_direct(image, 8192, &to, 1), direct);
+    cr_assert_not(disk_image_direct_failed(image, direct, 4096));
+    cr_assert_not(disk_image_direct_failed(image, descriptors[0], -EIO));
+    cr_assert(disk_image_direct_failed(image, direct, -EIO), "by the cache it may still be read");
+    cr_assert_eq(disk_image_direct(image, 8192, &to, 1), direct);
+    cr_assert(disk_image_direct_failed(image, direct, -EINVAL));
+    cr_assert_lt(disk_image_direct(image, 8192, &to, 1), 0, "the host does not want it");
+    disk_image_close(image);
+}
+
 /* A snapshot against a model of it in memory. */
 Test(disk_image, a_snapshot_reads_what_was_written_and_the_file_stays_as_it_was)
 {
@@ -177,6 +228,15 @@ static struct io_ring *ring_make(const struct disk_image *image)
     if (made == NULL)
         cr_skip("the host allows no io_uring");
     return made;
+}
+
+/* What is flushed leaves the host's cache. */
+static void cache_empty(void)
+{
+    int file = open(path, O_RDONLY);
+
+    posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    close(file);
 }
 
 static uint64_t features = VIRTIO_F_INDIRECT_DESC | VIRTIO_BLK_F_RO | VIRTIO_BLK_F_FLUSH;
@@ -404,6 +464,38 @@ Test(disk, what_is_written_is_read_and_is_in_the_file)
     cr_assert_eq(pread(file, inside, sizeof inside, 10 * 512), (ssize_t)sizeof inside);
     cr_assert_arr_eq(inside, bytes, sizeof bytes);
     close(file);
+}
+
+/* Blocks here and there, past the host's cache and by it: a model of them in memory tells what they are. */
+Test(disk, scattered_blocks_are_read_as_they_were_written_last)
+{
+    static uint8_t model[SECTORS * 512 / 4096], bytes[4096];
+    unsigned seed = 7;
+
+    data_at = DRIVER_MEMORY + 16 * 4096;
+    memset(bytes, 1, sizeof bytes);
+    for (unsigned block = 0; block < sizeof model; block++) {
+        driver_put(DATA, bytes, sizeof bytes);
+        cr_assert_eq(request(VIRTIO_BLK_OUT, 8 * block, 4096), VIRTIO_BLK_OK);
+        model[block] = 1;
+    }
+    for (unsigned round = 0; round < 1000; round++) {
+        unsigned block = (unsigned)rand_r(&seed) % sizeof model;
+        if (rand_r(&seed) % 50 == 0) {
+            memset(bytes, model[block] = (uint8_t)round, sizeof bytes);
+            driver_put(DATA, bytes, sizeof bytes);
+            cr_assert_eq(request(VIRTIO_BLK_OUT, 8 * block, 4096), VIRTIO_BLK_OK);
+        }
+        if (round % 100 == 0) {
+            cr_assert_eq(request(VIRTIO_BLK_FLUSH, 0, 0), VIRTIO_BLK_OK);
+            cache_empty();
+        }
+        block = (unsigned)rand_r(&seed) % sizeof model;
+        cr_assert_eq(request(VIRTIO_BLK_IN, 8 * block, 4096), VIRTIO_BLK_OK);
+        driver_get(DATA, bytes, sizeof bytes);
+        for (unsigned i = 0; i < sizeof bytes; i++)
+            cr_assert_eq(bytes[i], model[block], "in round %u", round);
+    }
 }
 
 Test(disk, zeroes_are_written)

@@ -181,12 +181,13 @@ const char *fake_complaint(void)
 
 void fake_start(void)
 {
-    memory = calloc(DRIVER_PAGES, PAGE);
+    memory = aligned_alloc(PAGE, (size_t)DRIVER_PAGES * PAGE);    /* as frames are */
     guarded = false;
     memset(page_gone, 0, sizeof page_gone);
     fake_bus = bus_create(NULL, NULL);
     fake_pool = io_pool_create(fake_bus, 2);
     cr_assert(memory != NULL && fake_bus != NULL && fake_pool != NULL);
+    memset(memory, 0, (size_t)DRIVER_PAGES * PAGE);
     pins = interrupts = 0;
     complaint[0] = '\0';
     memset(pin_count, 0, sizeof pin_count);
