@@ -27,6 +27,7 @@
 #define SHORT_SLEEPS 3     /* so many of them in a row, and the Nucleus polls */
 #define AUDIT_PERIOD 5000000
 #define POLLS_PER_LOOK 32
+#define BUSY 32 /* events in a row without a sleep: the Nucleus looks for a CPU of its own */
 #define MAIL_IN_A_ROW 16 /* then all else has its turn */
 #define GIVEN_MOST 500000       /* ns that others keep the Nucleus's CPU when it gives way */
 #define CROWDED_PERIOD 100000000 /* ns in which it does not try that again */
@@ -67,6 +68,7 @@ static struct {
     int64_t audit_at;
     int64_t crowded_until; /* somebody computes where the Nucleus would look while nothing runs */
     bool audited_idle;
+    unsigned busy; /* events since the last sleep */
 } self = {.bound = -1};
 
 /* --- small things ------------------------------------------------------------------------------------------------------------------------ */
@@ -389,19 +391,20 @@ bool event_is_on(int host_cpu)
     return here;
 }
 
-/* The host CPU of an idle user CPU that no running one shares; -1: none. */
+/* The host CPU of an idle user CPU that no running one shares, the one that was longest without a thread: the next may come soon where the last has left. -1: none. */
 static int cpu_to_spend(void)
 {
+    int best = -1;
     for (int i = machine.cpus - 1; i >= 0; i--) {
         if (machine.cpu[i].running != NULL)
             continue;
         bool shared = false;
         for (int j = 0; j < machine.cpus; j++)
             shared |= machine.cpu[j].running != NULL && machine.cpu[j].host_cpu == machine.cpu[i].host_cpu;
-        if (!shared)
-            return machine.cpu[i].host_cpu;
+        if (!shared && (best < 0 || machine.cpu[i].since < machine.cpu[best].since))
+            best = i;
     }
-    return -1;
+    return best >= 0 ? machine.cpu[best].host_cpu : -1;
 }
 
 bool host_cpu_is_spent(int cpu)
@@ -498,6 +501,7 @@ static void sleep_until(uint32_t post_word, int64_t until)
     struct timespec deadline;
     deadline_of_host(until - from, &deadline);
     counts.sleeps++;
+    self.busy = 0;
     long woken = polled.ready != NULL && polled.ready() ? -1 : syscall(SYS_futex_waitv, waits, count, 0, until == INT64_MAX ? NULL : &deadline, CLOCK_MONOTONIC);
     tell_stubs(NUCLEUS_AWAKE + (uint32_t)(self.bound >= 0 ? self.bound : sched_getcpu()));
     if (woken >= 0)
@@ -528,6 +532,8 @@ void host_wait(struct host_event *event, int64_t deadline)
         to_free = NULL;
     }
     int64_t began = 0;
+    if (++self.busy == BUSY) /* where it was woken a thread may run by now */
+        bind_to(cpu_to_spend());
     for (unsigned polls = 0;; polls++) {
         uint32_t post_word = __atomic_load_n(&posts.word, __ATOMIC_SEQ_CST);
         if (poll_once(event))

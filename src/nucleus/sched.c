@@ -43,6 +43,7 @@ static struct {
     struct thread *awaited; /* it is not queued when it is woken: sched_pass follows */
     int64_t deadline;
     KnTime idle_time;
+    int callers_cpu;      /* where a thread that is no supervisor actor's ran last */
     int64_t served_at;    /* when the last idle CPU was left to the Nucleus with reason, */
     int64_t try_at;       /* when that may be tried without one, */
     int64_t serve_at;     /* and when it may be done at all: see serves_better */
@@ -309,6 +310,8 @@ static void take(int number, struct thread *thread)
     cpu->light = thread->light;
     thread->resumes = false;
     thread->cpu = number;
+    if (thread->actor->privilege != K_SUPACTOR)
+        sched.callers_cpu = number;
     thread->switches++;
     nucleus_counters.switches++;
     if (thread->slice_left <= 0)
@@ -330,7 +333,10 @@ static void become_idle(int number)
 /* ---- callers ----
  *
  * While all that runs are callers, a CPU that serves them brings more than one more that runs them: a call costs five times as much when the Nucleus has to be
- * woken for it. So the last idle CPU is left to the Nucleus, and callers share the others by their slices. A thread whose trap was answered keeps its turn. */
+ * woken for it. So the last idle CPU is left to the Nucleus, and callers share the others by their slices. A thread whose trap was answered keeps its turn.
+ *
+ * And where two CPUs are idle a caller that is woken goes to the one where the last of them ran, since the Nucleus is on the other: else those who wait for a device by
+ * turns would run it off its CPU again and again, and have one of theirs woken by the host each time. */
 
 /* Do all other CPUs run threads as good as <candidate> that pass no more than <most> between their waits? A supervisor actor's runs for such a thread. */
 static bool others_call(int number, const struct thread *candidate, KnTime most)
@@ -348,11 +354,24 @@ static bool others_call(int number, const struct thread *candidate, KnTime most)
     return true;
 }
 
+/* Is <number> the other one? A supervisor actor's thread counts, for whom it will wake. */
+static bool belongs_together(int number, const struct thread *thread)
+{
+    if (number == sched.callers_cpu || thread->bound >= 0 || (thread->actor->privilege != K_SUPACTOR && thread->run_average >= SCHED_CALLER))
+        return false;
+    for (int other = 0; other < sched.cpus; other++)
+        if (other != number && (sched.cpu[other].running == NULL) != (other == sched.callers_cpu))
+            return false;
+    return true;
+}
+
 /* Is <number> better left to the Nucleus than given to <thread>? It is asked again soon. Not for longer than <thread> would wait for its turn: what runs may be no
  * equal of it, and never have had its slice. */
 static bool serves_better(int number, const struct thread *thread)
 {
     int64_t now = nucleus_time(), turn = thread->queued_at + (sched.ready + 1) * (int64_t)SCHED_SLICE_DEFAULT;
+    if (thread->actor->privilege != K_SUPACTOR && belongs_together(number, thread))
+        return true;
     if (now > turn && !list_is_empty(&thread->run_link)) /* else it gets a CPU that is passed to it */
         sched.serve_at = now + SCHED_TRY_AGAIN;
     if (now < sched.serve_at || sched.cpus == 1 || thread->bound >= 0 || thread->actor->privilege == K_SUPACTOR || thread->run_average >= SCHED_PERHAPS ||
@@ -536,8 +555,9 @@ static bool may_spread(int number, struct thread *thread)
 static void feed_idle_cpus(void)
 {
     struct thread *first = run_queue_best(&sched.anywhere);
-    if (first != NULL && sched.cpu[first->cpu].running == NULL && may_spread(first->cpu, first))
-        settle(first->cpu); /* where its memory is warm */
+    int place = first == NULL ? -1 : belongs_together(first->cpu, first) ? sched.callers_cpu : first->cpu; /* where its memory is warm */
+    if (place >= 0 && sched.cpu[place].running == NULL && may_spread(place, first))
+        settle(place);
     for (int number = 0; number < sched.cpus && sched.ready > 0; number++) {
         if (sched.cpu[number].running != NULL)
             continue;

@@ -164,6 +164,42 @@ Test(callers2, one_that_would_never_have_its_turn_gets_the_other_cpu)
     cr_expect_gt(calls[0] + calls[1] + calls[2], 60000 + 20000, "%d %d %d", calls[0], calls[1], calls[2]);
 }
 
+/* Two that sleep and run a little by turns, begun on two CPUs. Returns in how many rounds the second ran where the first had. */
+static int sleep_by_turns(KnTime runs_for)
+{
+    struct thread *one = thread_new_with(actor_new(K_SYSTEMACTOR), K_SCHED_RR, K_PRIO_USER), *two = thread_new_with(actor_new(K_SYSTEMACTOR), K_SCHED_RR, K_PRIO_USER);
+    int same = 0;
+
+    pass(1 * MS);
+    cr_assert(runs(one) && runs(two));
+    DO(one, threadDelay, (uint64_t)(1 * MS));
+    DO(two, threadDelay, (uint64_t)(2 * MS));
+    one->run_average = two->run_average = runs_for;
+    for (int round = 0; round < 20; round++) {
+        pass(1 * MS);
+        cr_assert(runs(one) && !runs(two));
+        int cpu = fake_host_cpu_of(one);
+        fake_host_time += runs_for;
+        DO(one, threadDelay, (uint64_t)(2 * MS - runs_for));
+        pass(1 * MS);
+        cr_assert(runs(two) && !runs(one));
+        same += fake_host_cpu_of(two) == cpu;
+        fake_host_time += runs_for;
+        DO(two, threadDelay, (uint64_t)(2 * MS - runs_for));
+    }
+    return same;
+}
+
+Test(callers2, those_who_wait_by_turns_leave_the_nucleus_a_cpu)
+{
+    cr_expect_eq(sleep_by_turns(2 * US), 20);
+}
+
+Test(callers2, those_who_run_longer_keep_the_cpu_where_their_memory_is_warm)
+{
+    cr_expect_eq(sleep_by_turns(100 * US), 0);
+}
+
 /* ---- a server's patience ---- */
 
 static struct thread *programs[2];
