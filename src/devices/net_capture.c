@@ -1,4 +1,5 @@
-/* A capture: see net_capture.h. Two buffers: one is filled while the pool writes the other. */
+/* A capture: see net_capture.h. Two buffers: one is filled while the pool writes the other. The one that is filled grows while that lasts: on a busy machine the pool's thread
+ * may not get a CPU for a while. A buffer that has grown is let go of when it is written. */
 #include "net_capture.h"
 
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #define BUFFER_SIZE (512u << 10)
+#define BUFFER_MOST (32u << 20)
 #define PATIENCE    5000    /* ms, for the last write */
 #define PCAP_MAGIC_NANOSECONDS 0xa1b23c4du
 #define PCAP_ETHERNET 1u
@@ -27,7 +29,7 @@ struct net_capture {
     struct io_pool *pool;
     int descriptor;
     uint8_t *buffer[2];
-    uint32_t length[2];
+    uint32_t size[2], length[2];
     unsigned filled;                    /* the buffer that frames go to; the other one is the job's while `writing` */
     bool writing;
     int error;                          /* of the job; read when it is done */
@@ -71,11 +73,33 @@ static void write_begin(struct net_capture *capture)
     io_pool_submit(capture->pool, &capture->job);
 }
 
+static void resize(struct net_capture *capture, unsigned which, uint32_t size)
+{
+    uint8_t *buffer = realloc(capture->buffer[which], size);
+
+    if (buffer == NULL)
+        return;
+    capture->buffer[which] = buffer;
+    capture->size[which] = size;
+}
+
+static bool has_room(struct net_capture *capture, uint32_t length)
+{
+    unsigned which = capture->filled;
+
+    if (capture->size[which] - capture->length[which] < length && capture->size[which] < BUFFER_MOST)
+        resize(capture, which, 2 * capture->size[which]);
+    return capture->size[which] - capture->length[which] >= length;
+}
+
 static void done(struct io_job *job)
 {
     struct net_capture *capture = (struct net_capture *)job;
+    unsigned which = !capture->filled;
 
-    capture->length[!capture->filled] = 0;
+    capture->length[which] = 0;
+    if (capture->size[which] > BUFFER_SIZE)
+        resize(capture, which, BUFFER_SIZE);
     capture->writing = false;
     write_begin(capture);
 }
@@ -84,16 +108,17 @@ struct net_capture *net_capture_create(struct bus *bus, struct io_pool *pool, in
 {
     struct pcap_file head = { PCAP_MAGIC_NANOSECONDS, 2, 4, 0, 0, 1u << 18, PCAP_ETHERNET };
     struct net_capture *capture = calloc(1, sizeof *capture);
-    uint8_t *buffers = malloc(2 * BUFFER_SIZE);
+    uint8_t *one = malloc(BUFFER_SIZE), *other = malloc(BUFFER_SIZE);
 
-    if (capture == NULL || buffers == NULL) {
+    if (capture == NULL || one == NULL || other == NULL) {
         free(capture);
-        free(buffers);
+        free(one);
+        free(other);
         close(descriptor);
         return NULL;
     }
     *capture = (struct net_capture){ .job = { .work = work, .done = done }, .bus = bus, .pool = pool, .descriptor = descriptor,
-                                     .buffer = { buffers, buffers + BUFFER_SIZE } };
+                                     .buffer = { one, other }, .size = { BUFFER_SIZE, BUFFER_SIZE } };
     append(capture, &head, sizeof head);
     write_begin(capture);
     return capture;
@@ -103,7 +128,7 @@ void net_capture_frame(struct net_capture *capture, int64_t time, const struct d
 {
     struct pcap_frame head = { (uint32_t)(time / 1000000000), (uint32_t)(time % 1000000000), length, length };
 
-    if (BUFFER_SIZE - capture->length[capture->filled] < sizeof head + length || capture->error != 0) {
+    if (capture->error != 0 || !has_room(capture, (uint32_t)sizeof head + length)) {
         capture->left_out++;
         return;
     }
@@ -128,6 +153,7 @@ int64_t net_capture_close(struct net_capture *capture)
     int64_t result = capture->error != 0 ? -1 : capture->left_out;
     close(capture->descriptor);
     free(capture->buffer[0]);
+    free(capture->buffer[1]);
     free(capture);
     return result;
 }

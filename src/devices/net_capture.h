@@ -1,6 +1,6 @@
 /* A capture: the frames of one network device, both ways, in a pcap file (nanoseconds, Ethernet), for wireshark and tcpdump.
  *
- * The Nucleus thread only copies; a thread of the I/O pool writes. Frames that come faster than the disk takes them are left out, and counted.
+ * The Nucleus thread only copies; a thread of the I/O pool writes. What comes meanwhile is kept, up to 32 MB; frames beyond that are left out, and counted.
  */
 #ifndef DEVICES_NET_CAPTURE_H
 #define DEVICES_NET_CAPTURE_H
