@@ -325,8 +325,9 @@ static const struct option_entry entries[] = {
       "ui.perfetto.dev or chrome://tracing.",
       option_set_text, SITE(trace_file) },
     { "place", "SERVER=PLACE[,...]",
-      "Where servers run: console, disk, net, screen, input, om, dm, sm, pm, share,\n"
-      "or all of them, each in a process of its own (user) or in the Nucleus's (supervisor).",
+      "Where servers run: console, disk, net, screen, input, entropy, om, dm, sm,\n"
+      "pm, share or all of them, each in a process of its own (user) or in the\n"
+      "Nucleus's (supervisor).",
       set_place, SITE(placement) },
     { "net", "user|hub:SOCKET|tap:NAME|none",
       "A network device, one for each --net; user unless said otherwise.\n"
@@ -401,6 +402,8 @@ static bool fill_environment(struct run *run)
     const char *terminal = getenv("TERM");
     char zone[128];
     bool is_root = strcmp(run->options.user, "root") == 0;
+    if (time_zone_rule(zone, sizeof zone) && (run->options.zone = strdup(zone)) == NULL)
+        return false;
     if (run->options.display)
         terminal = "xterm-256color";
     if (terminal == NULL || *terminal == '\0' || strlen(terminal) > 100)
@@ -413,7 +416,7 @@ static bool fill_environment(struct run *run)
            environment_default(run, "SHELL", "/bin/sh") &&
            environment_default(run, "LANG", "C.UTF-8") &&
            environment_default(run, "TERM", terminal) &&
-           (!time_zone_rule(zone, sizeof zone) || environment_default(run, "TZ", zone));
+           (run->options.zone == NULL || environment_default(run, "TZ", zone));
 }
 
 static bool fill_defaults(struct run *run)
@@ -523,6 +526,7 @@ void options_free_run(struct site_options *options)
         free(*at);
     free(options->environment);
     free(options->name);
+    free(options->zone);
     free(options->root_image);
     for (unsigned i = 0; i < options->disk_count; i++)
         free(options->disks[i].path);

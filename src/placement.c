@@ -7,7 +7,7 @@
 
 const char *const server_names[SERVERS] = {
     [SERVER_CONSOLE] = "console", [SERVER_DISK] = "disk", [SERVER_NET] = "net", [SERVER_SCREEN] = "screen", [SERVER_INPUT] = "input",
-    [SERVER_OM] = "om", [SERVER_DM] = "dm", [SERVER_SM] = "sm", [SERVER_PM] = "pm", [SERVER_SHARE] = "share",
+    [SERVER_ENTROPY] = "entropy", [SERVER_OM] = "om", [SERVER_DM] = "dm", [SERVER_SM] = "sm", [SERVER_PM] = "pm", [SERVER_SHARE] = "share",
 };
 
 enum { ITEM_MOST = 64 };
@@ -40,7 +40,7 @@ static bool parse_item(char *item, struct placement *placement, char *problem, s
         found = true;
     }
     if (!found)
-        snprintf(problem, size, "there is no server '%s'; servers are console, disk, net, screen, input, om, dm, sm, pm, share and all", name);
+        snprintf(problem, size, "there is no server '%s'; servers are console, disk, net, screen, input, entropy, om, dm, sm, pm, share and all", name);
     return found;
 }
 

@@ -15,8 +15,8 @@ enum place {
     PLACE_SUPERVISOR, /* the Nucleus's process */
 };
 
-/* The servers that a site boots with, in the order of their start; net, screen and input only if there is something to drive. */
-enum server { SERVER_CONSOLE, SERVER_DISK, SERVER_NET, SERVER_SCREEN, SERVER_INPUT, SERVER_OM, SERVER_DM, SERVER_SM, SERVER_PM, SERVER_SHARE, SERVERS };
+/* The servers that a site boots with, in the order of their start; net, screen and input only if there is something to drive, net and entropy when somebody asks. */
+enum server { SERVER_CONSOLE, SERVER_DISK, SERVER_NET, SERVER_SCREEN, SERVER_INPUT, SERVER_ENTROPY, SERVER_OM, SERVER_DM, SERVER_SM, SERVER_PM, SERVER_SHARE, SERVERS };
 extern const char *const server_names[SERVERS];
 
 struct placement {

@@ -69,6 +69,7 @@ struct site_options {
     const char *trace_file;  /* NULL: no trace */
     char **command;          /* ends with NULL; NULL itself: the interactive shell */
     char **environment;      /* ends with NULL; all of it, the defaults included */
+    char *zone;              /* the host's time zone as a rule; NULL: UTC */
     const char *user;        /* NAME or UID[:GID] inside the site */
     struct placement placement;
     struct net_options nets;

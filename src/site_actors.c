@@ -13,6 +13,7 @@
 #include <host/event.h>
 #include <nucleus/kcall.h>
 #include <nucleus/nucleus.h>
+#include <protocol/entropy.h>
 #include <protocol/ether.h>
 #include <protocol/site.h>
 
@@ -47,6 +48,7 @@ static const struct boot_actor actors[SERVERS] = {
     [SERVER_NET] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
     [SERVER_SCREEN] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
     [SERVER_INPUT] = {K_PRIO_DRIVER, RESTARTS, false, NULL},
+    [SERVER_ENTROPY] = {K_PRIO_DRIVER, RESTARTS, true, NULL},
     [SERVER_OM] = {K_PRIO_SERVER, LEAVES, false, NULL},
     [SERVER_DM] = {K_PRIO_SERVER, ENDS_SITE, false, NULL},
     [SERVER_SM] = {K_PRIO_SERVER, RESTARTS, true, NULL}, /* its connections are reset */
@@ -63,6 +65,7 @@ static struct booted {
     bool is_supervisor;
     int64_t started;
     unsigned deaths; /* at once after its start, in a row */
+    bool was_there;  /* once: it is not started any more because somebody asks for it */
 } booted[BOOTED_MOST];
 static const struct site_options *boot_options;
 
@@ -119,6 +122,7 @@ static void tell_pm(const struct site_options *options, struct arguments *argume
     for (unsigned i = 0; i < options->share_count; i++)
         add_option(arguments, options->shares[i].read_only ? "--share-ro" : "--share", options->shares[i].mount);
     add_option(arguments, "--rewrite", options->rewrite != NULL ? options->rewrite : SITE_REWRITE_DEFAULT);
+    add_option(arguments, "--zone", options->zone);
     for (char **variable = options->environment; variable != NULL && *variable != NULL; variable++)
         add_option(arguments, "--env", *variable);
     add_option(arguments, "--user", options->user);
@@ -188,7 +192,13 @@ static bool dies_too_often(struct booted *one)
     return ++one->deaths > DEATHS_MOST;
 }
 
-static void start_again(void *index) { start_one((unsigned)(uintptr_t)index); }
+/* Meanwhile somebody may have loaded one by hand. */
+static void start_again(void *index)
+{
+    unsigned number = (unsigned)(uintptr_t)index;
+    if (booted[number].actor == NULL)
+        start_one(number);
+}
 
 /* pm closes the disk; without pm, or when it died itself, the disk is recovered at the next start. */
 static void end_site(void *unused)
@@ -213,6 +223,7 @@ void site_actors_adopt(const struct actor *actor)
         if (booted[i].actor != NULL || strcmp(name_of(i, room, sizeof room), actor->name) != 0)
             continue;
         booted[i].actor = actor;
+        booted[i].was_there = true;
         file_set(&booted[i], actor);
     }
 }
@@ -263,24 +274,30 @@ static void on_gone(const struct actor *gone, int reason, const char *words)
     }
 }
 
-/* Drivers are started where there is something to drive; the network's when it is asked for. */
+/* Drivers are started where there is something to drive; those of the network and of entropy when they are asked for. */
 static bool is_wanted(unsigned server)
 {
-    if (server == SERVER_NET || server == SERVER_SHARE)
+    if (server == SERVER_NET || server == SERVER_ENTROPY || server == SERVER_SHARE)
         return false; /* folders are numbered, from 0, behind the disks */
     return (server != SERVER_SCREEN && server != SERVER_INPUT) || boot_options->picture_width != 0;
 }
 
-/* The network's driver is started when somebody asks for it: most commands do not, and none waits for it. */
+/* Drivers that are started when somebody asks for them: most commands do not, and none waits for them. What becomes of them then is on_gone's matter. */
+static bool is_asked_for(enum server server, const KnUniqueId *group)
+{
+    uint32_t stamp = group->uiHead & K_CUI_STAMPMAX;
+    bool is_its = server == SERVER_NET ? stamp % 16 == ETHER_GROUP_STAMP && stamp / 16 < boot_options->nets.count : stamp == ENTROPY_GROUP_STAMP;
+    if (booted[server].was_there || !is_its || uiGetType(group) != K_UISTATGROUP)
+        return false;
+    return booted[server].was_there = true;
+}
+
 static void on_nobody_there(const KnUniqueId *group)
 {
-    static bool started;
-    uint32_t stamp = group->uiHead & K_CUI_STAMPMAX;
-    bool is_net = uiGetType(group) == K_UISTATGROUP && stamp % 16 == ETHER_GROUP_STAMP && stamp / 16 < boot_options->nets.count;
-    if (started || !is_net || booted[SERVER_NET].actor != NULL || nucleus_shutting_down(NULL, NULL))
-        return;
-    started = true; /* what becomes of it then is on_gone's matter */
-    host_post(start_again, (void *)(uintptr_t)SERVER_NET);
+    static const enum server on_demand[] = {SERVER_NET, SERVER_ENTROPY};
+    for (size_t i = 0; i < sizeof on_demand / sizeof *on_demand && !nucleus_shutting_down(NULL, NULL); i++)
+        if (is_asked_for(on_demand[i], group))
+            host_post(start_again, (void *)(uintptr_t)on_demand[i]);
 }
 
 bool site_actors_start(const struct site_options *options)

@@ -1,7 +1,7 @@
 /* Entropy protocol: random bytes of the site's generator, by its virtio device.
  *
  * The driver is a member of the static system group with stamp ENTROPY_GROUP_STAMP. A request is an ipcCall in functional mode; bytes are the
- * reply's body. The driver is not booted with a site but loaded (docs/devices.md): while there is none a call fails with K_EUNKNOWN. Requests may
+ * reply's body. The driver is not booted with a site: the first call fails with K_EUNKNOWN and has it started. Requests may
  * be repeated, and who loses an answer because the driver died (K_EDEAD) asks the next one.
  */
 #ifndef PROTOCOL_ENTROPY_H

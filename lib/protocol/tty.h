@@ -72,6 +72,7 @@
 #define TTY_PTS(n)   TTY_DEVICE(136, (n))   /* /dev/pts/n */
 #define TTY_FRAMEBUFFER TTY_DEVICE(29, 0)   /* /dev/fb0 */
 #define TTY_INPUT(n) TTY_DEVICE(13, 64 + (n)) /* /dev/input/event<n> */
+#define TTY_HWRNG    TTY_DEVICE(10, 183)    /* /dev/hwrng */
 #define TTY_RTC      TTY_DEVICE(252, 0)     /* /dev/rtc0 */
 #define TTY_STDIN    TTY_DEVICE(240, 0)     /* what `chorus run -- COMMAND` got as standard input, */
 #define TTY_STDOUT   TTY_DEVICE(240, 1)     /* output and error: plain byte streams, no terminals. */

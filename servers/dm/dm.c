@@ -53,6 +53,7 @@ void dm_start(const struct dm_host *host, uint32_t new_epoch)
     epoch = new_epoch & 0xffff;
     channels_start();
     terminal_start();
+    hwrng_start();
 }
 
 /* ---- handles: epoch 16 bits, generation 24, index 24 ---- */
@@ -361,6 +362,7 @@ static int open_by_number(struct dm_file *file, struct dm_call *call)
     case TTY_MAJOR(TTY_INPUT(0)): return evdev_open(file, call);
     case TTY_MAJOR(TTY_STDIN): return stream_open(file, call);
     case TTY_MAJOR(TTY_RTC): return rtc_open(file, call);
+    case TTY_MAJOR(TTY_HWRNG): return hwrng_open(file, call);
     case TTY_MAJOR(TTY_HVC):
     case TTY_MAJOR(TTY_PTS(0)): return terminal_open(file, call);
     case TTY_MAJOR(TTY_PTMX):
@@ -397,7 +399,7 @@ static int do_session_end(struct dm_file *client, struct dm_call *call)
 static bool node_find(unsigned index, struct tty_node *node)
 {
     static bool (*const kinds[])(unsigned, struct tty_node *) = {
-        memory_node, stream_node, terminal_node, picture_node, evdev_node, rtc_node, pty_node,
+        memory_node, stream_node, terminal_node, picture_node, evdev_node, rtc_node, hwrng_node, pty_node,
     };
     unsigned kind = 0, first = 0, at = 0;
 

@@ -7,6 +7,7 @@
  *   memory.c    null, zero, full, random, urandom
  *   picture.c, evdev.c    framebuffer, keyboard and mouse
  *   rtc.c       the real-time clock
+ *   hwrng.c     the entropy device
  *   stream.c    the command's standard input, output and error
  *   channel.c   what lies between all that and the console driver
  *
@@ -34,7 +35,11 @@ struct dm_host {
     void (*attend)(unsigned channel);
     /* Show the framebuffer from now on, or the console. NULL: there is none. */
     void (*picture_use)(bool use);
+    /* Ask the entropy driver for DM_ENTROPY_PIECE bytes: hwrng_give follows. NULL: there is no such device. */
+    void (*entropy_ask)(void);
 };
+
+#define DM_ENTROPY_PIECE 512
 
 void dm_start(const struct dm_host *host, uint32_t epoch);      /* epoch: another one for each life */
 void dm_end(void);                                              /* free everything (tests) */
@@ -50,6 +55,9 @@ int64_t dm_settle(void);
 
 /* The client with this event port is dead: close what it had open. */
 void dm_client_gone(uint64_t event_port);
+
+/* What the entropy driver gave; nothing: it does not answer. */
+void hwrng_give(const uint8_t *bytes, size_t length);
 
 /* ---- between the parts ---- */
 
@@ -107,6 +115,8 @@ int memory_open(struct dm_file *file, struct dm_call *call);
 int stream_open(struct dm_file *file, struct dm_call *call);
 int terminal_open(struct dm_file *file, struct dm_call *call);
 int rtc_open(struct dm_file *file, struct dm_call *call);
+void hwrng_start(void);
+int hwrng_open(struct dm_file *file, struct dm_call *call);
 int pty_master_open(struct dm_file *file, struct dm_call *call);
 
 /* Nodes for TTY_LIST: the index-th, or false. */
@@ -114,6 +124,7 @@ bool memory_node(unsigned index, struct tty_node *node);
 bool stream_node(unsigned index, struct tty_node *node);
 bool terminal_node(unsigned index, struct tty_node *node);
 bool rtc_node(unsigned index, struct tty_node *node);
+bool hwrng_node(unsigned index, struct tty_node *node);
 bool pty_node(unsigned index, struct tty_node *node);
 
 #endif

@@ -1,8 +1,8 @@
 /* The Device Manager's actor.
  *
  * One worker serves the protocol: no request waits. A second thread, the pump, moves bytes between the channels and the
- * console driver; it alone calls the driver, so a driver that is stopped holds up nothing but the console. One lock is
- * around the core; the pump does not hold it while it calls.
+ * console driver; it alone calls the driver, so a driver that is stopped holds up nothing but the console. A third one, made when somebody
+ * first reads /dev/hwrng, asks the entropy driver. One lock is around the core; neither holds it while it calls.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,16 +19,19 @@
 #include "dm.h"
 #include "picture.h"
 #include "protocol/console.h"
+#include "protocol/entropy.h"
 #include "protocol/virtio.h"
 
 #define CONNECT_PATIENCE 60000000000ll  /* ns for the console driver to be (again) there */
+#define ENTROPY_PATIENCE 2000000000ll   /* ns for the entropy driver, which is started when somebody asks */
 #define TERMINAL_PIECE   4096           /* taken from the terminal's line at once: what was taken can be flushed no more */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER, entropy_work = PTHREAD_COND_INITIALIZER;
 
 /* Under the lock: */
 static bool attention = true;           /* the pump should look at the channels */
+static bool entropy_wanted;
 static struct {
     bool readable, writable, drainable; /* worth asking the driver: cleared before, set again by events */
 } hint[CHANNELS];
@@ -86,8 +89,47 @@ static int64_t host_wall_clock(void)
     return claimed && deviceRead(clock, CLOCK_DEVICE_NOW, &now) == K_OK ? (int64_t)now : -1;
 }
 
+static void settle(void);
+
+static void *entropy_thread(void *unused)
+{
+    static uint8_t bytes[DM_ENTROPY_PIECE];
+    const struct entropy_request request = { ENTROPY_READ, sizeof bytes };
+    KnIpcDest to = client_group(ENTROPY_GROUP_STAMP);
+
+    pthread_mutex_lock(&lock);
+    for (;;) {
+        while (!entropy_wanted)
+            pthread_cond_wait(&entropy_work, &lock);
+        entropy_wanted = false;
+        pthread_mutex_unlock(&lock);
+        struct client_data data = { .in = bytes, .in_size = sizeof bytes };
+        struct entropy_reply reply = { 0 };
+        int size = client_call_patiently(&to, &request, sizeof request, &reply, sizeof reply, &data, ENTROPY_PATIENCE);
+        pthread_mutex_lock(&lock);
+        hwrng_give(bytes, size >= 0 && reply.status == 0 && reply.length <= sizeof bytes ? reply.length : 0);
+        settle();
+    }
+    return unused;
+}
+
+static void host_entropy_ask(void)
+{
+    static bool started;
+    pthread_t thread;
+
+    if (!started && pthread_create(&thread, NULL, entropy_thread, NULL) == 0) {
+        pthread_detach(thread);
+        started = true;
+    }
+    if (!started)
+        hwrng_give(NULL, 0);
+    entropy_wanted = started;
+    pthread_cond_signal(&entropy_work);
+}
+
 static const struct dm_host host = { .wall_clock = host_wall_clock, .send = host_send, .now = server_now, .random = server_random,
-                                     .attend = host_attend, .picture_use = host_picture_use };
+                                     .attend = host_attend, .picture_use = host_picture_use, .entropy_ask = host_entropy_ask };
 
 /* With the lock: tell who waits, and come back when time has something to say. */
 static void settle(void)

@@ -1,6 +1,6 @@
 /* The Process Manager: start.
  *
- *   pm [--verbose] [--strace] [--network] [--rewrite TRAPS] [--env NAME=VALUE]... [--user UID[:GID]|NAME] [--cwd FOLDER]
+ *   pm [--verbose] [--strace] [--network] [--rewrite TRAPS] [--zone RULE] [--env NAME=VALUE]... [--user UID[:GID]|NAME] [--cwd FOLDER]
  *      [--stream N]... [--] COMMAND [ARG...]
  *
  * COMMAND becomes the first child of process 1, which is pm itself (init.h); its end is the site's end.
@@ -85,6 +85,8 @@ static bool parse(int argc, char **argv, struct command *command)
             command->shares[command->share_count++] = (struct shared_folder){ value, read_only };
         else if (strcmp(option, "--rewrite") == 0)
             pm_options.rewrite_after = (unsigned)strtoul(value, NULL, 10);
+        else if (strcmp(option, "--zone") == 0)
+            pm_options.zone = value;
         else if (strcmp(option, "--env") == 0 && command->environment_count < ENVIRONMENT_MOST)
             command->environment[command->environment_count++] = argv[at];
         else if (strcmp(option, "--user") == 0)

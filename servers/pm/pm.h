@@ -333,6 +333,7 @@ struct pm_options {
     unsigned processes_max;
     bool network;           /* there is a Socket Manager, or will be */
     unsigned rewrite_after; /* a system call is rewritten after so many traps; 0: never */
+    const char *zone;       /* the host's, as a rule ("CET-1CEST,M3.5.0,M10.5.0/3"); NULL: UTC */
 };
 extern struct pm_options pm_options;
 

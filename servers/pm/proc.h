@@ -25,6 +25,10 @@ int proc_print_actors(FILE *out);
 int proc_print_answer(FILE *out);
 int proc_write_actors(const char *text, struct thread *thread);
 
+/* zone.c */
+int proc_print_zone(FILE *out);
+uint64_t proc_zone_size(void);
+
 int proc_print_mounts(FILE *out);
 int proc_print_mountinfo(FILE *out);
 /* What /proc/PID/fd/N says: a path, or "pipe:[5]". */

@@ -140,7 +140,7 @@ static int print_cmdline(FILE *out)
 static int print_devices(FILE *out)
 {
     fprintf(out, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
-                 "136 pts\n229 hvc\n\nBlock devices:\n");
+                 " 10 misc\n136 pts\n229 hvc\n\nBlock devices:\n");
     return 0;
 }
 
@@ -285,6 +285,7 @@ PRINT_NET(udp6, SOCKET_TEXT_UDP6)
 const struct proc_file proc_system_files[] = {
     { "chorus/actors", proc_print_actors, proc_write_actors },
     { "chorus/answer", proc_print_answer, NULL },
+    { "chorus/localtime", proc_print_zone, NULL },
     { "cmdline", print_cmdline, NULL },
     { "cpuinfo", print_cpuinfo, NULL },
     { "devices", print_devices, NULL },

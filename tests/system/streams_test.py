@@ -158,6 +158,17 @@ def the_environment_is_as_promised():
 
 
 @check
+def the_time_zone_is_the_host_s_also_without_tz():
+    script = 'for at in 1700000000 1720000000; do env -u TZ date -d @$at "+%H:%M %Z"; date -d @$at "+%H:%M %Z"; done; wc -c </etc/localtime; stat -L -c %s /etc/localtime'
+    for zone, winter, summer in (('CET-1CEST,M3.5.0,M10.5.0/3', '23:13 CET', '11:46 CEST'), ('<+0530>-5:30', '03:43 +0530', '15:16 +0530'), ('UTC0', '22:13 UTC', '09:46 UTC')):
+        result = shell(script, environment={**os.environ, 'TZ': zone})
+        *times, length, size = result.good().decode().splitlines()
+        expect((times, length), ([winter, winter, summer, summer], size), f'times in {zone}, and the size of the file')
+    result = shell('env -u TZ date -d @1700000000 +%H:%M; date -d @1700000000 +%H:%M', options=['--env', 'TZ=EST5'], environment={**os.environ, 'TZ': 'CET-1'})
+    expect(result.good(), b'23:13\n17:13\n', 'the zone of the site, and what its command was told')
+
+
+@check
 def another_user_and_folder_can_be_chosen():
     output = shell('id; pwd; touch /etc/x 2>/dev/null || echo refused',
                    options=['--user', 'user', '--cwd', '/tmp']).good().decode()
