@@ -173,15 +173,17 @@ static void make_way(const char *path)
 #define SHARE_TRIES 500
 #define SHARE_PAUSE (NANOSECONDS / 100)
 
-int mount_share(unsigned number, const char *path, bool read_only)
+static unsigned shares_known, shares_read_only; /* how many were given to the site; one bit for each */
+
+/* The root of a folder. Its server may not be up yet, or be started again. */
+static int share_root(unsigned number, struct file_node *ret_root)
 {
     KnUniqueId group;
-    char source[16];
-    struct file_node covered, root = { .key = FILE_ROOT_KEY };
+    struct file_node root = { .key = FILE_ROOT_KEY };
     int error = -EIO;
     uiBuild(&group, K_UISTATGROUP, 0, SHARE_GROUP_STAMP + 16 * number);
     memcpy(&root.port, &group, sizeof root.port);
-    for (int tries = 0; error == -EIO && tries < SHARE_TRIES; tries++) { /* it may not be up yet */
+    for (int tries = 0; error == -EIO && tries < SHARE_TRIES; tries++) {
         struct file_exchange exchange = { .node = root };
         exchange.request.operation = FILE_WALK;
         error = file_exchange_quietly(&exchange);
@@ -193,6 +195,17 @@ int mount_share(unsigned number, const char *path, bool read_only)
             pm_lock();
         }
     }
+    *ret_root = root;
+    return error;
+}
+
+int mount_share(unsigned number, const char *path, bool read_only)
+{
+    char source[16];
+    struct file_node covered, root;
+    int error = share_root(number, &root);
+    shares_known = number + 1;
+    shares_read_only |= (unsigned)read_only << number;
     if (error == 0 && boot_walk(path, &covered) == -ENOENT)
         make_way(path);
     if (error == 0)
@@ -311,10 +324,29 @@ static int disk_find(struct call *call, VmAddr source, char *name, size_t size)
     return 0;
 }
 
+/* "share0": a folder of the host that is mounted nowhere now. Only who gave it to the site can make it one that is only read. */
+static int share_find(const char *source, bool read_only, struct file_node *ret_root, const char **ret_options)
+{
+    char *end = "";
+    unsigned long number = strncmp(source, "share", 5) == 0 && source[5] >= '0' && source[5] <= '9' ? strtoul(source + 5, &end, 10) : SHARES_MAX;
+    if (*end != '\0' || number >= shares_known)
+        return -ENXIO;
+    bool is_read_only = shares_read_only >> number & 1;
+    *ret_options = is_read_only ? "ro" : "rw";
+    if (read_only && !is_read_only)
+        return -EINVAL;
+    int error = share_root((unsigned)number, ret_root);
+    LIST_EACH(&mounts, at)
+        if (error == 0 && file_node_equal(&LIST_ENTRY(at, struct mount, link)->root, ret_root))
+            error = -EBUSY;
+    return error;
+}
+
 int64_t linux_mount(struct call *call)
 {
     char source[PATH_MAX], type[16], data[128];
     uint64_t flags = call->arg[3];
+    const char *options = flags & MS_RDONLY ? "ro" : "rw";
     struct place target = { 0 }, from = { 0 };
     struct file_node root;
     if (call_process(call)->credentials.euid != 0)
@@ -338,6 +370,8 @@ int64_t linux_mount(struct call *call)
         root = from.node;
         place_clear(&from);
         strcpy(type, "none");
+    } else if (strcmp(type, "share") == 0) {
+        error = share_find(source, flags & MS_RDONLY, &root, &options);
     } else {
         if (flags & MS_RDONLY)
             strncat(data, *data ? ",ro" : "ro", sizeof data - strlen(data) - 1);
@@ -348,7 +382,7 @@ int64_t linux_mount(struct call *call)
             error = new_file_system(is_on_disk(type) ? disk : source, type, data, &root);
     }
     if (error == 0)
-        error = mount_add(&target, root, source, type, flags & MS_RDONLY ? "ro" : "rw");
+        error = mount_add(&target, root, source, type, options);
     else
         flags |= MS_BIND; /* there is nothing to detach */
     if (error != 0 && !(flags & MS_BIND) && !file_node_is_own(&root)) {

@@ -127,7 +127,7 @@ static int print_version(FILE *out)
 
 static int print_filesystems(FILE *out)
 {
-    fprintf(out, "nodev\tproc\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tdevpts\n\text4\n\text3\n\text2\n");
+    fprintf(out, "nodev\tproc\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tshare\n\text4\n\text3\n\text2\n");
     return 0;
 }
 

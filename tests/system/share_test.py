@@ -54,6 +54,22 @@ def a_folder_that_can_only_be_read_is_not_changed():
     expect(sorted(os.listdir(path)), ['file', 'link'])
 
 
+@check
+def a_folder_is_mounted_by_hand_and_elsewhere_and_once():
+    one, two = folder(file='one'), folder(file='two')
+    result = shell('''set -e; mkdir /tmp/a; mount -t share share0 /tmp/a 2>&1 || true; umount /srv/1; ls /srv/1; mount -t share share0 /tmp/a; cat /tmp/a/file; echo more >/tmp/a/new
+        grep share /proc/mounts; cd /tmp/a; cd ..; pwd; for what in share2 share9 share share0x /dev/vda x; do mount -t share $what /srv/1 2>&1 || true; done
+        umount /tmp/a; mount -t share -o ro share0 /tmp/a 2>&1 || true; umount /srv/2; mount -t share -o ro share1 /tmp/a; cat /tmp/a/file; touch /tmp/a/x 2>&1 || true
+        umount /tmp/a; mount -t share share0 /srv/1; cat /srv/1/new; su -s /bin/sh nobody -c 'mount -t share share1 /tmp/a' 2>&1 || true''',
+                   options=['--share', f'{one}:/srv/1', '--share', f'{two}:/srv/2,ro'])
+    failed, none = 'mount: mounting %s on %s failed: %s', 'No such device or address'
+    expect(result.out.decode().splitlines(),
+           [failed % ('share0', '/tmp/a', 'Device or resource busy'), 'oneshare1 /srv/2 share ro 0 0', 'share0 /tmp/a share rw 0 0', '/tmp',
+            *(failed % (what, '/srv/1', none) for what in ('share2', 'share9', 'share', 'share0x', '/dev/vda', 'x')),
+            failed % ('share0', '/tmp/a', 'Invalid argument'), "twotouch: /tmp/a/x: Read-only file system", 'more', 'mount: permission denied (are you root?)'])
+    expect((result.status, result.err, sorted(os.listdir(one)), os.listdir(two)), (0, b'', ['file', 'new'], ['file']))
+
+
 # What is done
 
 @check
