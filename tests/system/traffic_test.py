@@ -40,11 +40,17 @@ class Child:
             self.process.stdout.close()
 
 
+def listens_at(path):
+    """The socket is there a moment before it listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 class Hub(Child):
     def __init__(self, *options):
         self.path = scratch('.hub')
         super().__init__(CHORUS, 'hub', *options, self.path)
-        wait_until(lambda: os.path.exists(self.path), 'the hub')
+        wait_until(lambda: listens_at(self.path), 'the hub')
 
 
 # Requests
