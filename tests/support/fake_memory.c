@@ -350,11 +350,16 @@ void host_space_map(struct host_space *space, vaddr_t at, frame_t first, size_t 
     order_add(space, (struct order){ORDER_MAP, at, first, pages, prot});
     for (size_t i = 0; i < pages; i++)
         fake.uses[first + i]++;
+    if (space->supervisor)
+        fake_space_execute(space);
 }
 
+/* In a supervisor space at once, and no event tells of it. */
 void host_space_unmap(struct host_space *space, vaddr_t at, size_t pages)
 {
     order_add(space, (struct order){ORDER_UNMAP, at, 0, pages, 0});
+    if (space->supervisor)
+        fake_space_execute(space);
 }
 
 void host_space_protect(struct host_space *space, vaddr_t at, size_t pages, unsigned prot)
@@ -362,6 +367,8 @@ void host_space_protect(struct host_space *space, vaddr_t at, size_t pages, unsi
     if (prot == 0)
         broken("protection 0 at %lx: unmap it", at);
     order_add(space, (struct order){ORDER_PROTECT, at, 0, pages, prot});
+    if (space->supervisor)
+        fake_space_execute(space);
 }
 
 host_ticket_t host_space_commit(struct host_space *space)

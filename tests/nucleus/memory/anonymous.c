@@ -252,6 +252,20 @@ Test(anonymous, supervisor_spaces_have_a_range_of_their_own)
     cr_expect_eq(user_write(actor, at, 3), K_OK);
 }
 
+Test(anonymous, memory_that_a_supervisor_space_gives_back_is_free_at_once)
+{
+    struct actor *actor = actor_new_supervisor();
+    uint64_t before = 0;
+    for (int i = 0; i < 3; i++) {
+        vaddr_t at = allocate(actor, 0, 4, RW);
+        for (unsigned page = 0; page < 4; page++)
+            cr_assert_eq(user_write(actor, at + PAGES(page), 3), K_OK);
+        release(actor, at, 4);
+        before = i == 0 ? frame_free_count() : before; /* what is made once is made */
+        cr_expect_eq(frame_free_count(), before);
+    }
+}
+
 Test(anonymous, a_space_of_many_regions_ends_in_steps)
 {
     struct actor *actor = actor_new();
