@@ -172,7 +172,8 @@ Test(machine, threads_of_one_actor_run_on_all_cpus_at_once)
     host_cpu_run(1, two);
     run_for(200000000);
     uint64_t first = data_of(&user)[0], second = data_of(&user)[8];
-    run_for(50000000);
+    for (int i = 0; i < 200 && (data_of(&user)[0] == first || data_of(&user)[8] == second); i++)
+        run_for(50000000); /* a busy host may keep a CPU from us for longer than once */
     cr_assert_gt(data_of(&user)[0], first);
     cr_assert_gt(data_of(&user)[8], second);
 }
