@@ -36,10 +36,10 @@ static bool is_from_wire;
 
 static struct ether_frame *frame_new(struct interface *interface, size_t length)
 {
-    struct ether_frame *frame = interface->wire == NULL ? NULL : interface->wire->room(interface->number, length);
     interface->open = NULL;
     if (interface->wire == NULL)
-        return NULL;
+        return NULL; /* it is being made */
+    struct ether_frame *frame = interface->wire->room(interface->number, length);
     stack_used();
     interface->counters.dropped += frame == NULL;
     interface->counters.sent += frame != NULL;
@@ -57,7 +57,9 @@ uint8_t *interface_room(struct interface *interface, size_t length)
 static bool join(struct interface *interface, const struct pbuf *segment)
 {
     struct ether_frame *open = interface->open;
-    uint32_t more = open == NULL ? 0 : offload_follows(open, segment->payload, segment->len, segment->tot_len), end = open == NULL ? 0 : open->length;
+    if (open == NULL)
+        return false;
+    uint32_t more = offload_follows(open, segment->payload, segment->len, segment->tot_len), end = open->length;
     if (more == 0 || !interface->wire->grow(interface->number, more))
         return false;
     pbuf_copy_partial(segment, (uint8_t *)(open + 1) + end, (u16_t)more, (u16_t)(segment->tot_len - more));

@@ -14,6 +14,8 @@
 #include <lwip/pbuf.h>
 #include <lwip/priv/tcp_priv.h>
 
+#include "wire_order.h"
+
 #define ETHERNET 14u
 #define TCP_HEADER 20u
 #define SUM_AT(protocol) ((protocol) == IPPROTO_TCP ? 16u : 6u)
@@ -29,28 +31,6 @@ struct transport {
     uint8_t protocol;
     bool is_v6;
 };
-
-static uint32_t get16(const uint8_t *from)
-{
-    return (uint32_t)from[0] << 8 | from[1];
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-    return get16(from) << 16 | get16(from + 2);
-}
-
-static void put16(uint8_t *to, uint32_t number)
-{
-    to[0] = (uint8_t)(number >> 8);
-    to[1] = (uint8_t)number;
-}
-
-static void put32(uint8_t *to, uint32_t number)
-{
-    put16(to, number >> 16);
-    put16(to + 2, number);
-}
 
 /* Neither in pieces nor behind headers of IPv6 that we would have to follow. */
 static bool transport_find(const uint8_t *bytes, uint32_t length, struct transport *ret_transport)

@@ -29,6 +29,7 @@
 #include "route.h"
 #include "socket.h"
 #include "stack.h"
+#include "wire_order.h"
 
 #define FRAME_MOST  65000u
 #define HANDLES     12
@@ -96,28 +97,6 @@ static bool wire_is_full, frames_are_on_their_way;
 static struct ether_frame description; /* of the next frame that comes */
 static struct flow flows[FLOWS];
 static unsigned flow_next;
-
-static uint16_t get16(const uint8_t *from)
-{
-    return (uint16_t)(from[0] << 8 | from[1]);
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-    return (uint32_t)get16(from) << 16 | get16(from + 2);
-}
-
-static void put16(uint8_t *to, uint32_t number)
-{
-    to[0] = (uint8_t)(number >> 8);
-    to[1] = (uint8_t)number;
-}
-
-static void put32(uint8_t *to, uint32_t number)
-{
-    put16(to, number >> 16);
-    put16(to + 2, number);
-}
 
 /* The frame in `sent`, if it is a segment of TCP. */
 static void flow_note(void)

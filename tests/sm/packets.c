@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "wire_order.h"
+
 static const uint8_t ethernet_v4[14] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0 };
 static const uint8_t ethernet_v6[14] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd };
 
@@ -14,12 +16,6 @@ uint16_t packet_sum(const uint8_t *bytes, size_t size, uint32_t sum)
         sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
     sum = (sum & 0xffff) + (sum >> 16);
     return (uint16_t)~((sum & 0xffff) + (sum >> 16));
-}
-
-void packet_put16(uint8_t *to, uint16_t number)
-{
-    to[0] = (uint8_t)(number >> 8);
-    to[1] = (uint8_t)number;
 }
 
 static size_t checksum_at(uint8_t protocol)
@@ -35,28 +31,28 @@ void packet_mend(uint8_t *frame, size_t size)
         size_t header = (packet[0] & 15) * 4u;
         if (header < 20 || size < 14 + header)
             return;
-        packet_put16(packet + 10, 0);
-        packet_put16(packet + 10, packet_sum(packet, header, 0));
+        put16(packet + 10, 0);
+        put16(packet + 10, packet_sum(packet, header, 0));
         size_t at = checksum_at(packet[9]), rest = size - 14 - header;
         if (rest < at + 2)
             return;
         uint32_t pseudo = packet[9] == IPPROTO_ICMP ? 0 : (uint32_t)(packet[9] + rest) + (uint16_t)~packet_sum(packet + 12, 8, 0);
-        packet_put16(packet + header + at, 0);
-        packet_put16(packet + header + at, packet_sum(packet + header, rest, pseudo));
+        put16(packet + header + at, 0);
+        put16(packet + header + at, packet_sum(packet + header, rest, pseudo));
     } else if (size >= 54 && packet[0] >> 4 == 6) {
         size_t at = checksum_at(packet[6]), rest = size - 54;
         if (rest < at + 2)
             return;
         uint32_t pseudo = (uint32_t)(packet[6] + rest) + (uint16_t)~packet_sum(packet + 8, 32, 0);
-        packet_put16(packet + 40 + at, 0);
-        packet_put16(packet + 40 + at, packet_sum(packet + 40, rest, pseudo));
+        put16(packet + 40 + at, 0);
+        put16(packet + 40 + at, packet_sum(packet + 40, rest, pseudo));
     }
 }
 
 size_t packet_v4(uint8_t *frame, uint8_t protocol, const uint8_t *data, size_t size)
 {
     uint8_t header[20] = { 0x45, 0, 0, 0, 0, 7, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1 };
-    packet_put16(header + 2, (uint16_t)(20 + size));
+    put16(header + 2, (uint16_t)(20 + size));
     memcpy(frame, ethernet_v4, 14);
     memcpy(frame + 14, header, 20);
     memcpy(frame + 34, data, size);
@@ -68,7 +64,7 @@ size_t packet_v6(uint8_t *frame, uint8_t protocol, const uint8_t *data, size_t s
 {
     uint8_t header[40] = { 0x60, 0, 0, 0, 0, 0, protocol, 255, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 2,
                            0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 1 };
-    packet_put16(header + 4, (uint16_t)size);
+    put16(header + 4, (uint16_t)size);
     memcpy(frame, ethernet_v6, 14);
     memcpy(frame + 14, header, 40);
     memcpy(frame + 54, data, size);

@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void packet_put16(uint8_t *to, uint16_t number);
 /* As the Internet sums up, complemented. */
 uint16_t packet_sum(const uint8_t *bytes, size_t size, uint32_t sum);
 /* Make the sums right, as far as the headers let us see where they are: so that it is not those alone that are tested. */

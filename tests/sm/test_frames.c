@@ -10,6 +10,7 @@
 #include "fake.h"
 #include "interface.h"
 #include "packets.h"
+#include "wire_order.h"
 
 #include <lwip/priv/tcp_priv.h>
 
@@ -222,7 +223,7 @@ static void connect_from_outside(int64_t listener)
     uint32_t number = sent_number() + 1;
     memcpy(one, syn, sizeof one);
     for (unsigned i = 0; i < 100; i++) {
-        packet_put16(one, (uint16_t)(20000 + i));
+        put16(one, (uint16_t)(20000 + i));
         arrive(frame, packet_v4(frame, IPPROTO_TCP, one, sizeof one));
     }
     acknowledge(number);
@@ -246,7 +247,7 @@ Test(frames, half_open_connections_are_bounded_and_given_up)
     arrive(arp_request, sizeof arp_request);
     for (unsigned i = 0; i < 5000; i++) {
         memcpy(one, syn, sizeof one);
-        packet_put16(one, (uint16_t)(1000 + i));
+        put16(one, (uint16_t)(1000 + i));
         arrive(frame, packet_v4(frame, IPPROTO_TCP, one, sizeof one));
     }
     cr_assert_gt(half_open(), 100);

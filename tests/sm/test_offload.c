@@ -12,6 +12,7 @@
 #include "interface.h"
 #include "offload.h"
 #include "packets.h"
+#include "wire_order.h"
 
 #define PLACES 64
 #define SEGMENT 1460u
@@ -176,14 +177,14 @@ Test(offload, what_a_stranger_wrote_is_believed_only_where_the_driver_vouches_fo
     arrive((struct ether_frame){ .length = length, .flags = ETHER_CHECKSUM_GOOD }, frame);
     cr_expect_eq(fake_receive(sock, 100, 0), 8);
     frame[20] = 0x20; /* the first piece of one: who looked at it saw no sum */
-    packet_put16(frame + 24, 0);
-    packet_put16(frame + 24, packet_sum(frame + 14, 20, 0));
+    put16(frame + 24, 0);
+    put16(frame + 24, packet_sum(frame + 14, 20, 0));
     arrive((struct ether_frame){ .length = length, .flags = ETHER_CHECKSUM_GOOD }, frame);
     frame[20] = 0;
     frame[21] = 2; /* and the last one, of 8 bytes */
-    packet_put16(frame + 16, 28);
-    packet_put16(frame + 24, 0);
-    packet_put16(frame + 24, packet_sum(frame + 14, 20, 0));
+    put16(frame + 16, 28);
+    put16(frame + 24, 0);
+    put16(frame + 24, packet_sum(frame + 14, 20, 0));
     arrive((struct ether_frame){ .length = 42, .flags = ETHER_CHECKSUM_GOOD }, frame);
     cr_expect_eq(fake_receive(sock, 100, 0), -EAGAIN);
     length = (uint32_t)datagram(false);
@@ -197,7 +198,7 @@ static struct ether_frame make_partial(bool is_v6)
 {
     uint32_t length = (uint32_t)datagram(is_v6), at = is_v6 ? 54 : 34;
     uint32_t sum = IPPROTO_UDP + 16u + (uint16_t)~packet_sum(frame + (is_v6 ? 22 : 26), is_v6 ? 32 : 8, 0);
-    packet_put16(frame + at + 6, (uint16_t)((sum & 0xffff) + (sum >> 16)));
+    put16(frame + at + 6, (uint16_t)((sum & 0xffff) + (sum >> 16)));
     return (struct ether_frame){ .length = length, .flags = ETHER_CHECKSUM_NEEDED, .checksum_start = (uint16_t)at, .checksum_offset = 6 };
 }
 
@@ -224,7 +225,7 @@ Test(offload, a_sum_that_is_none_of_ours_is_made_as_the_description_says_and_the
 {
     static const uint8_t echo[16] = { 8, 0, 0, 0, 0, 1, 0, 1, 'd', 'a', 't', 'a' };
     uint32_t length = (uint32_t)packet_v4(frame, IPPROTO_ICMP, echo, sizeof echo);
-    packet_put16(frame + 36, 0);
+    put16(frame + 36, 0);
     struct ether_frame about = { .length = length, .flags = ETHER_CHECKSUM_NEEDED, .checksum_start = 34, .checksum_offset = 2 };
     arrive(about, frame);
     cr_expect_eq(sent_count, 1, "it is answered");
@@ -239,17 +240,6 @@ Test(offload, a_sum_that_is_none_of_ours_is_made_as_the_description_says_and_the
 }
 
 /* ---- a connection ---- */
-
-static uint32_t get32(const uint8_t *from)
-{
-    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-}
-
-static void put32(uint8_t *to, uint32_t number)
-{
-    packet_put16(to, (uint16_t)(number >> 16));
-    packet_put16(to + 2, (uint16_t)number);
-}
 
 static uint32_t theirs, ours; /* what is next of each side's stream */
 static bool is_v6;
@@ -268,7 +258,7 @@ static void segment_arrive(uint8_t flags, const uint8_t *data, uint32_t size, st
     put32(segment + 8, ours);
     segment[12] = (uint8_t)(header / 4 << 4);
     segment[13] = flags;
-    packet_put16(segment + 14, 0xffff);
+    put16(segment + 14, 0xffff);
     if (flags & 2)
         memcpy(segment + 20, (uint8_t[]){ 2, 4, 5, 0xb4 }, 4);
     if (size > 0)
@@ -468,8 +458,8 @@ Test(offload, a_segment_that_leaves_in_fragments_has_its_sum)
     }
     cr_assert_eq(size, 54 + SEGMENT);
     memcpy(whole, sent[0].bytes, 34);
-    packet_put16(whole + 16, (uint16_t)(size - 14));
-    packet_put16(whole + 20, 0);
+    put16(whole + 16, (uint16_t)(size - 14));
+    put16(whole + 20, 0);
     memcpy(frame, whole, size);
     packet_mend(frame, size);
     cr_expect_arr_eq(whole + 34, frame + 34, size - 34);
