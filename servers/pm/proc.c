@@ -271,8 +271,8 @@ static int proc_describe(uint64_t key, struct file_attributes *attributes)
         attributes->mode = S_IFREG | 0444;
         if (proc_system_files[number_of(key)].write != NULL)
             attributes->mode |= 0200;
-        if (proc_system_files[number_of(key)].text == proc_print_zone)
-            attributes->size = proc_zone_size(); /* libc looks at it */
+        if (proc_system_files[number_of(key)].size != NULL)
+            attributes->size = proc_system_files[number_of(key)].size();
         return 0;
     default: return describe_process(key, attributes);
     }

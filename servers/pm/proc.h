@@ -9,6 +9,7 @@ struct proc_file {
     const char *path; /* "meminfo", "sys/kernel/hostname" */
     int (*text)(FILE *out);
     int (*write)(const char *text, struct thread *thread);
+    uint64_t (*size)(void); /* for who looks at it before reading; NULL: 0 is said */
 };
 extern const struct proc_file proc_system_files[]; /* ends with path NULL */
 

@@ -134,22 +134,35 @@ int sgStat(const KnCap *seg, KnSgStat *stat)
     return status;
 }
 
+static uint8_t page[K_PAGESIZE]; /* the one that is read or written */
+
+/* The page at <offset>; of it <part> bytes, from <in> on, are meant by <left> bytes there. */
+static VmOffset page_of(VmOffset offset, VmSize left, VmSize *ret_in, VmSize *ret_part)
+{
+    VmSize in = offset % K_PAGESIZE;
+    *ret_in = in;
+    *ret_part = left < K_PAGESIZE - in ? left : K_PAGESIZE - in;
+    return offset - in;
+}
+
+static int page_pull(const KnCap *seg, VmOffset at, VmOffset total)
+{
+    KnMpReply reply;
+    memset(page, 0, sizeof page);
+    return ask_mapper(seg, K_MP_PULLIN, at, K_PAGESIZE, total, K_READABLE, page, 0, &reply, sizeof page);
+}
+
 int64_t sgRead(const KnCap *seg, VmOffset offset, void *addr, VmSize size)
 {
     KnSgStat stat;
-    KnMpReply reply;
     int status = sgStat(seg, &stat);
     if (status < 0 || offset >= stat.size)
         return status < 0 ? status : 0;
     size = size < stat.size - offset ? size : stat.size - offset;
     for (VmSize done = 0; done < size;) {
-        static uint8_t page[K_PAGESIZE];
-        VmOffset at = (offset + done) & ~(VmOffset)(K_PAGESIZE - 1);
-        VmSize in = offset + done - at, part = K_PAGESIZE - in;
-        part = part < size - done ? part : size - done;
-        memset(page, 0, sizeof page);
-        status = ask_mapper(seg, K_MP_PULLIN, at, K_PAGESIZE, stat.size, K_READABLE, page, 0, &reply,
-                            sizeof page);
+        VmSize in, part;
+        VmOffset at = page_of(offset + done, size - done, &in, &part);
+        status = page_pull(seg, at, stat.size);
         if (status < 0)
             return status;
         memcpy((uint8_t *)addr + done, page + in, part);
@@ -166,13 +179,9 @@ int64_t sgWrite(const KnCap *seg, VmOffset offset, const void *addr, VmSize size
         return K_EMAPPER;
     VmSize total = offset + size > stat.size ? offset + size : stat.size;
     for (VmSize done = 0; done < size;) {
-        static uint8_t page[K_PAGESIZE];
-        VmOffset at = (offset + done) & ~(VmOffset)(K_PAGESIZE - 1);
-        VmSize in = offset + done - at, part = K_PAGESIZE - in;
-        part = part < size - done ? part : size - done;
-        memset(page, 0, sizeof page);
-        ask_mapper(seg, K_MP_PULLIN, at, K_PAGESIZE, stat.size, K_READABLE, page, 0, &reply,
-                   sizeof page);
+        VmSize in, part;
+        VmOffset at = page_of(offset + done, size - done, &in, &part);
+        page_pull(seg, at, stat.size);
         memcpy(page + in, (const uint8_t *)addr + done, part);
         int status = ask_mapper(seg, K_MP_GETACCESS, at, K_PAGESIZE, total, K_WRITABLE, NULL, 0,
                                 &reply, 0);
